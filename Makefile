@@ -1,0 +1,49 @@
+# `make demo` and `make test` set everything up in .venv by themselves.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lint train measure benchmark clean
+setup: $(READY)
+
+# sam2 on PyPI is a source distribution: built in place against the torch that is already there, and
+# without its CUDA extension, it takes seconds and never brings a second torch. It needs no
+# torchvision for what is used here.
+$(READY): pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/pip install --quiet "torch==2.13.0"
+	SAM2_BUILD_CUDA=0 $(BIN)/pip install --quiet --no-build-isolation --no-deps "sam2==1.1.0"
+	$(BIN)/pip install --quiet --editable ".[render,train,test]"
+	touch $@
+
+# The main job on an embedded phantom, or on your own: make demo VOLUME=ct.nii.gz POINT=120,140,40
+VOLUME ?=
+POINT ?=
+OUT ?= demo-output
+demo: $(READY)
+	$(BIN)/sam2medical3d demo --out $(OUT) $(if $(VOLUME),--volume "$(VOLUME)") $(if $(POINT),--point $(POINT))
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+# Train the bundled model; interrupt and call again to go on. About two hours on two cores.
+RUN ?= runs/bundled
+train: $(READY)
+	$(BIN)/python -m SAM2Medical3DLib.training bundled --out $(RUN)
+
+# Dice on the real development volumes, where there are any.
+DATA ?= ../shared/data
+measure: $(READY)
+	$(BIN)/python -m SAM2Medical3DLib.evaluation --data $(DATA)
+
+# Memory and time against the number of slices, and against the official predictor.
+benchmark: $(READY)
+	$(BIN)/python -m SAM2Medical3DLib.evaluation.benchmark
+
+clean:
+	rm -rf $(VENV) demo-output build dist
