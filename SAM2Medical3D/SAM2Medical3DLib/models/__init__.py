@@ -1,0 +1,1 @@
+"""Which models there are, getting them safely, and building them."""
