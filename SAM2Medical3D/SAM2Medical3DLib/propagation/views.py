@@ -1,0 +1,97 @@
+"""Choosing the field of view from what the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from ..geometry import StackGeometry
+from ..prompts import SlicePrompt
+from .base import ObjectResult
+from .field_of_view import FieldOfView, mask_box, prompt_box
+
+# Longest side of the view over longest side of the object on the prompted slices. The object may
+# grow by half on either side before it meets the border.
+MARGIN = 2.0
+_WIDER = 1.5
+
+# Sides tried around a lone click, in millimetres: it says where the object is, not how large.
+_CLICK_SIDES_MM = (48.0, 96.0, 192.0)
+
+
+def choose_view(
+    geometry: StackGeometry,
+    slices: Mapping[int, SlicePrompt],
+    score: Callable[[int, FieldOfView], ObjectResult],
+) -> FieldOfView:
+    """One view for an object's run.
+
+    Around all its boxes and masks; where there are clicks only, the view is found by predicting the
+    clicked slice at several scales (``score``) and taking the one whose mask is the most credible.
+
+    Args:
+        slices: the object's prompts by slice.
+        score: predicts the object on a prompted slice through a view.
+    """
+    _, height, width = geometry.shape
+    spacing = geometry.spacing[1:]
+    boxes = [prompt_box(prompt) for prompt in slices.values()]
+    if None in boxes:
+        for index, prompt in slices.items():
+            if prompt_box(prompt) is None:
+                found = _box_from_clicks(geometry, index, prompt, score)
+                boxes.append(found)
+    known = np.array([box for box in boxes if box is not None])
+    low, high = known[:, :2].min(0), known[:, 2:].max(0)
+    return FieldOfView.around((*low, *high), MARGIN, spacing, height, width)
+
+
+def widen(view: FieldOfView) -> FieldOfView:
+    """A wider view for a run whose mask met the border; soon the whole slice."""
+    wider = view.widened(_WIDER)
+    most = 0.8 * np.array((view.height, view.width))
+    if (np.array(wider.shape) >= most).any():
+        return FieldOfView.whole(view.height, view.width)
+    return wider
+
+
+def _box_from_clicks(
+    geometry: StackGeometry,
+    index: int,
+    prompt: SlicePrompt,
+    score: Callable[[int, FieldOfView], ObjectResult],
+) -> tuple[float, float, float, float]:
+    """The box of the most credible mask over several scales, always with all clicks inside."""
+    _, height, width = geometry.shape
+    spacing = geometry.spacing[1:]
+    rows = [p.row for p in prompt.points]
+    cols = [p.col for p in prompt.points]
+    clicks = (min(rows), min(cols), max(rows), max(cols))
+    extent = max((clicks[2] - clicks[0]) * spacing[0], (clicks[3] - clicks[1]) * spacing[1])
+    centre = ((clicks[0] + clicks[2]) / 2, (clicks[1] + clicks[3]) / 2)
+    views = {FieldOfView.whole(height, width)} | {
+        FieldOfView.square(centre, side + extent, spacing, height, width)
+        for side in _CLICK_SIDES_MM
+    }
+    best, best_credit = clicks, -1.0
+    for view in sorted(views, key=lambda v: v.shape):
+        result = score(index, view)
+        if not result.mask.any():
+            continue
+        box = mask_box(result.mask)
+        filled = max(
+            (box[2] - box[0] + 1) / view.shape[0], (box[3] - box[1] + 1) / view.shape[1]
+        )
+        credit = result.predicted_iou * result.object_score
+        if view.touched_by(result.mask):
+            credit *= 0.5
+        # A mask that fills a small part of the view was drawn with few logits.
+        credit *= min(1.0, filled / 0.25)
+        if credit > best_credit:
+            best_credit = credit
+            best = (
+                min(box[0], clicks[0]), min(box[1], clicks[1]),
+                max(box[2], clicks[2]), max(box[3], clicks[3]),
+            )
+    return best
