@@ -1,0 +1,200 @@
+"""Training clips cut from synthetic volumes: one target through T consecutive slices.
+
+A clip is a function of (seed, index) alone. Volumes are slow to make and clips are quick, so index
+i belongs to stream i % streams, and a stream keeps its volume for a number of clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import find_objects
+from torch.utils.data import IterableDataset, get_worker_info
+
+from .clip_geometry import SMALLEST_AREA, field_of_view, first_slice, resample
+from .clip_intensity import vary_intensity, visible
+from .synthesis import SHAPE, SyntheticVolume, synthesise_volume
+from .synthesis_shapes import Shape
+
+SMALLEST_VOXELS = 100
+ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive slices with the masks of one target.
+
+    `frames` float32 (T, S, S) in [0, 1]; `masks` bool (T, S, S); `start` is the index of the
+    conditioning slice, always 0 here; `step` is the distance of the slices in source voxels.
+    """
+
+    frames: np.ndarray
+    masks: np.ndarray
+    start: int
+    step: int
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A volume with the bounding box (3 slices, or None) and voxel count of each label."""
+
+    volume: SyntheticVolume
+    boxes: tuple[tuple[slice, slice, slice] | None, ...]
+    counts: np.ndarray
+
+    @staticmethod
+    def of(volume: SyntheticVolume) -> _Source:
+        counts = np.bincount(volume.labels.ravel(), minlength=len(volume.parents))
+        return _Source(volume, (None, *find_objects(volume.labels)), counts)
+
+    def family(self, label: int) -> list[int]:
+        """The label and everything nested in it."""
+        members = [label]
+        for child, parent in enumerate(self.volume.parents):
+            if child and parent in members and child not in members:
+                members.append(child)
+        return members
+
+
+class ClipSampler:
+    """Makes the clip of any index. Holds the current volume of each stream, about 11 MB each.
+
+    `length` T slices of `size` S pixels; a stream's volume changes every `clips_per_volume` clips,
+    at different times for different streams.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        length: int = 4,
+        size: int = 128,
+        *,
+        streams: int = 16,
+        clips_per_volume: int = 48,
+        shape: Shape = SHAPE,
+    ) -> None:
+        self.seed = seed
+        self.length = length
+        self.size = size
+        self.streams = streams
+        self.clips_per_volume = clips_per_volume
+        self.shape = shape
+        self._sources: dict[int, tuple[int, _Source]] = {}
+
+    def __call__(self, index: int) -> Clip:
+        """The clip of `index` (0, 1, 2, ...)."""
+        source = self._source(index)
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, 1, index]))
+        for _ in range(ATTEMPTS):
+            clip = self._cut(source, rng)
+            if clip is not None:
+                return clip
+        raise RuntimeError(f"No clip of {self.length} slices fits into a volume of {self.shape}.")
+
+    def _source(self, index: int) -> _Source:
+        stream, use = index % self.streams, index // self.streams
+        stagger = stream * self.clips_per_volume // self.streams
+        generation = (use + stagger) // self.clips_per_volume
+        held = self._sources.get(stream)
+        if held is None or held[0] != generation:
+            entropy = np.random.SeedSequence([self.seed, 0, stream, generation])
+            volume = synthesise_volume(int(entropy.generate_state(1)[0]), self.shape)
+            held = (generation, _Source.of(volume))
+            self._sources[stream] = held
+        return held[1]
+
+    def _cut(self, source: _Source, rng: np.random.Generator) -> Clip | None:
+        target = _target(source, rng)
+        if target is None:
+            return None
+        members, box = target
+        axis = int(rng.choice(3, p=[0.7, 0.15, 0.15]))
+        image = np.moveaxis(source.volume.image, axis, 0)
+        labels = np.moveaxis(source.volume.labels, axis, 0)
+        box = (box[axis], *(s for i, s in enumerate(box) if i != axis))
+        belongs = np.zeros(256, bool)
+        belongs[members] = True
+
+        extent = box[0].stop - box[0].start
+        step = min(int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])), max(1, extent // 3))
+        direction = int(rng.choice([-1, 1]))
+        areas = np.zeros(image.shape[0])
+        areas[box[0]] = belongs[labels[box]].sum(axis=(1, 2))
+        first = first_slice(rng, areas, step, direction, self.length)
+        if first is None:
+            return None
+        slabs = [first + direction * step * k for k in range(self.length)]
+        occupancy = np.stack([_occupancy(labels, belongs, box, s, step) for s in slabs])
+        field = field_of_view(rng, occupancy, box, image.shape[1:])
+        if field is None:
+            return None
+        rows, columns = field
+        frames = np.stack(
+            [image[s : s + step, rows, columns].mean(0, dtype=np.float32) for s in slabs]
+        )
+        canvas = np.zeros((self.length, *image.shape[1:]), np.float32)
+        canvas[:, box[1], box[2]] = occupancy
+        both = np.stack([frames, canvas[:, rows, columns]])
+        both = resample(rng, torch.from_numpy(both), self.size).numpy()
+        masks = both[1] >= 0.5
+        if masks[0].sum() < SMALLEST_AREA:
+            return None
+        varied = vary_intensity(rng, both[0], masks)
+        if not visible(varied[0], masks[0]):
+            return None
+        return Clip(varied, masks, 0, step)
+
+
+def _target(
+    source: _Source, rng: np.random.Generator
+) -> tuple[list[int], tuple[slice, slice, slice]] | None:
+    """The labels that make up a target, and their common box."""
+    labels = [i for i, n in enumerate(source.counts) if i and n >= SMALLEST_VOXELS]
+    if not labels:
+        return None
+    label = int(rng.choice(labels))
+    members = source.family(label) if rng.random() < 0.75 else [label]
+    boxes = [source.boxes[m] for m in members if source.boxes[m] is not None]
+    spans = [(min(b[i].start for b in boxes), max(b[i].stop for b in boxes)) for i in range(3)]
+    return members, tuple(slice(*span) for span in spans)  # type: ignore[return-value]
+
+
+def _occupancy(
+    labels: np.ndarray, belongs: np.ndarray, box: tuple[slice, ...], start: int, step: int
+) -> np.ndarray:
+    """Share of the target in each pixel of a slab, float32 (h, w) of the in-plane box."""
+    return belongs[labels[start : start + step, box[1], box[2]]].mean(0, dtype=np.float32)
+
+
+class ClipStream(IterableDataset):
+    """An endless stream of clips from `first_index` on, as dictionaries of tensors.
+
+    Each item has `frames` float32 (T, S, S), `masks` bool (T, S, S), `start` int64 () and `index`
+    int64 (). Worker w of n makes the indices first_index + w, + w + n, ..., so the order follows
+    from the number of workers alone. Let `sampler.streams` be a multiple of that number: then no
+    volume is made twice.
+    """
+
+    def __init__(self, sampler: ClipSampler, first_index: int = 0) -> None:
+        super().__init__()
+        self.sampler = sampler
+        self.first_index = first_index
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = get_worker_info()
+        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        if worker:
+            torch.set_num_threads(1)
+        index = self.first_index + first
+        while True:
+            clip = self.sampler(index)
+            yield {
+                "frames": torch.from_numpy(clip.frames),
+                "masks": torch.from_numpy(clip.masks),
+                "start": torch.tensor(clip.start),
+                "index": torch.tensor(index),
+            }
+            index += stride
