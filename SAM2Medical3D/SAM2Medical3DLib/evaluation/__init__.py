@@ -1,0 +1,1 @@
+"""How good a model is: cases, the methods that need no learning, and Dice against them."""
