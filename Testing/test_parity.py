@@ -21,8 +21,8 @@ from SAM2Medical3DLib.volume import IntensityMapping, SliceStack, Volume
 N, HEIGHT, WIDTH = 10, 96, 80
 MIDDLE = 4
 
-DISC = (np.hypot(*np.mgrid[-40:56, -30:50]) < 17)
-RING = (np.hypot(*np.mgrid[-60:36, -55:25]) < 11)
+DISC = np.hypot(*np.mgrid[-40:56, -30:50]) < 17
+RING = np.hypot(*np.mgrid[-60:36, -55:25]) < 11
 
 PROMPTS = {
     "mask": Prompts.single(MIDDLE, SlicePrompt(mask=DISC)),

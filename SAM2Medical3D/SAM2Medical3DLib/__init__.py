@@ -1,4 +1,4 @@
-"""Interactive 3D segmentation of CT and MR volumes with SAM 2, without a screen or inside 3D Slicer.
+"""Interactive 3D segmentation of CT and MR volumes with SAM 2, headless or inside 3D Slicer.
 
 Layers, each of which knows only those above it in this list:
 
@@ -6,7 +6,8 @@ Layers, each of which knows only those above it in this list:
 - ``prompts``: points, boxes and masks on slices;
 - ``models``: registry, verified downloads, building SAM 2.1 networks;
 - ``propagation``: prompts in, per-slice results out;
-- ``cli`` (files) and ``mrml`` (3D Slicer's scene) on top; ``training`` and ``evaluation`` beside them.
+- ``files`` and ``cli`` (image files) and ``mrml`` (3D Slicer's scene) on top;
+- ``training`` and ``evaluation`` beside them.
 
 Nothing but the standard library is imported here: torch and sam2 are imported when first needed.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from itertools import permutations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .errors import UserError
 
 
-class Plane(str, Enum):
+class Plane(StrEnum):
     """Anatomical slicing plane; the stack runs along the IJK axis closest to its normal."""
 
     AXIAL = "axial"

@@ -73,7 +73,7 @@ class SlicePrompt:
                 raise UserError("A mask stands alone on its slice: remove the points and the box.")
             mask = np.asarray(self.mask)
             if mask.ndim != 2:
-                raise UserError(f"A mask prompt is a 2D slice; this one has {mask.ndim} dimensions.")
+                raise UserError(f"A mask prompt is 2D; this one has {mask.ndim} dimensions.")
             mask = mask.astype(bool)
             if not mask.any():
                 raise UserError("The mask prompt is empty; paint the object on its slice first.")

@@ -85,9 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         model = load_model(options.model, device=options.device)
-        propagator = create_propagator(
-            options.method, model, field_of_view=options.field_of_view
-        )
+        propagator = create_propagator(options.method, model, field_of_view=options.field_of_view)
         rows: list[dict[str, float]] = []
         print("| case | " + " | ".join(COLUMNS) + " |")
         print("| --- |" + " --- |" * len(COLUMNS))

@@ -19,8 +19,8 @@ OFFICIAL_CONFIGS = {
     "sam2.1_hiera_l": "sam2.1/sam2.1_hiera_l.yaml",
 }
 
-# What build_sam2_video_predictor adds to every official model (its apply_postprocessing), apart from
-# hole filling, which needs a compiled CUDA extension and is skipped by sam2 itself without it.
+# What build_sam2_video_predictor adds to every official model (its apply_postprocessing), apart
+# from hole filling, which needs a compiled CUDA extension and is skipped by sam2 itself without it.
 _OFFICIAL_INFERENCE = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {

@@ -70,7 +70,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: 
 def save_weights(
     network: nn.Module, path: Path, metadata: Mapping[str, str], half: bool = True
 ) -> None:
-    """Write weights as safetensors, in half precision to halve the file, replacing it atomically."""
+    """Write weights as safetensors, atomically, in half precision to halve the file."""
     from safetensors.torch import save_file
 
     tensors = {

@@ -65,8 +65,14 @@ class ModelInfo:
 def _official(size: str, title: str, config: str, size_bytes: int, sha256: str) -> ModelInfo:
     file = f"sam2.1_hiera_{size}.pt"
     return ModelInfo(
-        f"sam2.1-{size.replace('_', '-')}", f"SAM 2.1 {title}", file, sha256, size_bytes, config,
-        1024, _BASE_URL + file,
+        f"sam2.1-{size.replace('_', '-')}",
+        f"SAM 2.1 {title}",
+        file,
+        sha256,
+        size_bytes,
+        config,
+        1024,
+        _BASE_URL + file,
     )
 
 
@@ -224,6 +230,10 @@ def bundled_file(name: str) -> Path:
     """A bundled model's file: beside the package in Slicer, inside it when installed by pip, at the
     top of a source checkout."""
     package = Path(__file__).resolve().parents[1]
-    folders = [package / "Resources", package.parent / "Resources", package.parents[1] / "Resources"]
+    folders = [
+        package / "Resources",
+        package.parent / "Resources",
+        package.parents[1] / "Resources",
+    ]
     candidates = [folder / "Models" / name for folder in folders]
     return next((path for path in candidates if path.is_file()), candidates[-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..prompts import Prompts
 from ..volume import SliceStack
 
 
-class Direction(str, Enum):
+class Direction(StrEnum):
     """Where a propagation goes from the prompted slices; forward is towards higher slices."""
 
     BOTH = "both"
@@ -29,7 +29,7 @@ class Span:
     """Which slices a propagation may write.
 
     Args:
-        direction: from the prompted slices, or between them, towards higher or lower slices or both.
+        direction: from the prompted slices towards higher slices, lower ones, or both.
         first, last: inclusive limits in stack coordinates; None is the end of the stack.
     """
 
@@ -51,6 +51,9 @@ class Span:
                 "lower end first."
             )
         return first, last
+
+
+EVERYWHERE = Span()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ class Propagator(Protocol):
         self,
         stack: SliceStack,
         prompts: Prompts,
-        span: Span = Span(),
+        span: Span = EVERYWHERE,
         *,
         with_logits: bool = False,
     ) -> Iterator[SliceResult]:

@@ -1,8 +1,8 @@
 """The part of a slice that a model looks at.
 
-SAM 2's mask logits are a quarter of its input, so on a 512x512 slice a 256-pixel model has one logit
-for eight pixels. Cropping around the object before resizing is what lets a small model be precise.
-One crop serves a whole run, so that the memory of other slices stays aligned.
+SAM 2's mask logits are a quarter of its input, so on a 512x512 slice a 256-pixel model has one
+logit for eight pixels. Cropping around the object before resizing is what lets a small model be
+precise. One crop serves a whole run, so that the memory of other slices stays aligned.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The volume is a video. Prompted slices become conditioning frames; from the first of them SAM 2's
 memory carries every object forward to the last slice, then backward to the first. Frames come from
-arrays one at a time, image embeddings are cached, and of the memory bank only what a later slice can
-still read is kept, so memory does not grow with the number of slices.
+arrays one at a time, image embeddings are cached, and of the memory bank only what a later slice
+can still read is kept, so memory does not grow with the number of slices.
 
 Frame for frame this computes what ``SAM2VideoPredictor`` computes when each prompt is added in turn
 and then propagated forward and in reverse (``Testing/test_parity.py``).
@@ -19,13 +19,20 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UserError
-from ..models.dense_prompts import BOX_END, BOX_START, LIMIT, NEGATIVE, PADDING, POSITIVE
-from ..models.dense_prompts import render_prompts
+from ..models.dense_prompts import (
+    BOX_END,
+    BOX_START,
+    LIMIT,
+    NEGATIVE,
+    PADDING,
+    POSITIVE,
+    render_prompts,
+)
 from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
-from .base import Direction, ObjectResult, SliceResult, Span
+from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span
 from .embeddings import EmbeddingCache
 from .field_of_view import FieldOfView
 from .views import choose_view, widen
@@ -38,8 +45,7 @@ _CORRECTION_LIMIT = 32.0  # sam2 clamps earlier logits so before feeding them ba
 class _Track:
     """Objects prompted on the same slices and seen through the same view, carried as one batch.
 
-    ``conditioning`` and ``recent`` hold sam2's per-frame outputs by slice; ``results`` what the user
-    gets for conditioning slices.
+    ``conditioning`` and ``recent`` hold sam2's per-frame outputs by slice.
     """
 
     objects: tuple[int, ...]
@@ -97,7 +103,7 @@ class Sam2Propagator:
         self,
         stack: SliceStack,
         prompts: Prompts,
-        span: Span = Span(),
+        span: Span = EVERYWHERE,
         *,
         with_logits: bool = False,
     ) -> Iterator[SliceResult]:
@@ -127,17 +133,25 @@ class Sam2Propagator:
             for reverse in (False, True):
                 if span.direction is (Direction.FORWARD if reverse else Direction.BACKWARD):
                     continue
-                for index in range(last, first - 1, -1) if reverse else range(first, last + 1):
+                starts = {t: _start(t, reverse, span.direction, first, last) for t in tracks}
+                # Slices between a prompt and the span are carried through but not given.
+                order = range(min(first, *starts.values()), max(last, *starts.values()) + 1)
+                for index in reversed(order) if reverse else order:
                     active = [
-                        t for t in tracks
-                        if t not in too_narrow and _reached(t, index, reverse, span.direction)
+                        t
+                        for t in tracks
+                        if t not in too_narrow
+                        and index not in t.conditioning
+                        and (index < starts[t] if reverse else index > starts[t])
+                        and (index >= first if reverse else index <= last)
                     ]
                     if not active:
                         continue
                     for track in active:
                         track.recent[index] = self._propagated_output(stack, track, index, reverse)
                     result = self._slice_result(active, index, with_logits)
-                    yield result
+                    if first <= index <= last:
+                        yield result
                     too_narrow += [t for t in active if _needs_widening(t, result)]
             tracks = [_Track(t.objects, t.prompts, widen(t.view)) for t in too_narrow]
 
@@ -175,15 +189,19 @@ class Sam2Propagator:
                     dense = prior
                     if mask is None and self.model.dense_prompts:
                         dense = render_prompts(
-                            points["point_coords"], points["point_labels"],
-                            self.network.image_size, prior,
+                            points["point_coords"],
+                            points["point_labels"],
+                            self.network.image_size,
+                            prior,
                         )
                     current = self._heads(
                         index, vision, positions, sizes, {}, True, points, mask, dense, False
                     )
                     prior = current["pred_masks"].clamp(-_CORRECTION_LIMIT, _CORRECTION_LIMIT)
                 high = F.interpolate(
-                    current["pred_masks"], (self.network.image_size,) * 2, mode="bilinear",
+                    current["pred_masks"],
+                    (self.network.image_size,) * 2,
+                    mode="bilinear",
                     align_corners=False,
                 )
                 self._remember(vision, sizes, high, current, from_prompt=True)
@@ -207,7 +225,16 @@ class Sam2Propagator:
             points = self._points(np.zeros((batch, 1, 2)), [[PADDING]] * batch)
         with autocast(self.model.device):
             current = self._heads(
-                index, vision, positions, sizes, bank, False, points, None, dense, reverse,
+                index,
+                vision,
+                positions,
+                sizes,
+                bank,
+                False,
+                points,
+                None,
+                dense,
+                reverse,
                 n_slices=len(stack),
             )
             self._remember(vision, sizes, current.pop("high"), current, from_prompt=False)
@@ -215,8 +242,17 @@ class Sam2Propagator:
         return current
 
     def _heads(
-        self, index: int, vision: list, positions: list, sizes: list, bank: dict, initial: bool,
-        points: dict | None, mask: torch.Tensor | None, dense: torch.Tensor | None, reverse: bool,
+        self,
+        index: int,
+        vision: list,
+        positions: list,
+        sizes: list,
+        bank: dict,
+        initial: bool,
+        points: dict | None,
+        mask: torch.Tensor | None,
+        dense: torch.Tensor | None,
+        reverse: bool,
         n_slices: int = 1,
     ) -> dict:
         _, sam, _, _ = self.network._track_step(
@@ -224,7 +260,10 @@ class Sam2Propagator:
         )
         _, _, ious, low, high, pointer, score = sam
         return {
-            "pred_masks": low, "high": high, "obj_ptr": pointer, "object_score_logits": score,
+            "pred_masks": low,
+            "high": high,
+            "obj_ptr": pointer,
+            "object_score_logits": score,
             "ious": ious.float().amax(1),
         }
 
@@ -315,15 +354,19 @@ class Sam2Propagator:
         return found
 
 
-def _reached(track: _Track, index: int, reverse: bool, direction: Direction) -> bool:
-    """Whether a pass that arrives at an unprompted slice has met the track's first prompt."""
+def _start(track: _Track, reverse: bool, direction: Direction, first: int, last: int) -> int:
+    """The prompted slice from which a pass carries a track.
+
+    As in sam2 both passes start at the first prompted slice, so that between two of them the
+    forward pass decides, unless there is none. Prompted slices on the way to a span that begins
+    beyond them are skipped: the nearest one before it is the start.
+    """
     slices = track.slices
-    if index in track.prompts[track.objects[0]]:
-        return False
     if not reverse:
-        return index > slices[0]
-    # Between two prompted slices the forward pass decides, unless there is none.
-    return index < (slices[-1] if direction is Direction.BACKWARD else slices[0])
+        return max((s for s in slices if s <= first), default=slices[0])
+    if direction is Direction.BOTH:
+        return slices[0]
+    return min((s for s in slices if s >= last), default=slices[-1])
 
 
 def _needs_widening(track: _Track, result: SliceResult) -> bool:

@@ -80,9 +80,7 @@ def _box_from_clicks(
         if not result.mask.any():
             continue
         box = mask_box(result.mask)
-        filled = max(
-            (box[2] - box[0] + 1) / view.shape[0], (box[3] - box[1] + 1) / view.shape[1]
-        )
+        filled = max((box[2] - box[0] + 1) / view.shape[0], (box[3] - box[1] + 1) / view.shape[1])
         credit = result.predicted_iou * result.object_score
         if view.touched_by(result.mask):
             credit *= 0.5
@@ -91,7 +89,9 @@ def _box_from_clicks(
         if credit > best_credit:
             best_credit = credit
             best = (
-                min(box[0], clicks[0]), min(box[1], clicks[1]),
-                max(box[2], clicks[2]), max(box[3], clicks[3]),
+                min(box[0], clicks[0]),
+                min(box[1], clicks[1]),
+                max(box[2], clicks[2]),
+                max(box[3], clicks[3]),
             )
     return best

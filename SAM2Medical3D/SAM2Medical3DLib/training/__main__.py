@@ -11,7 +11,9 @@ from ..errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a recipe; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m SAM2Medical3DLib.training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m SAM2Medical3DLib.training", description=__doc__
+    )
     parser.add_argument("recipe", help="TOML file, or 'bundled' for the bundled model's")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes there")
     parser.add_argument("--device", default="auto")

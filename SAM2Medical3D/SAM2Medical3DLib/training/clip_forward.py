@@ -76,7 +76,7 @@ class ClipForward(torch.nn.Module):
             corrections: rounds of one corrective click on slice 0 (not for ``mask``).
             generator: source of the random prompts.
         """
-        batch, length, size, _ = frames.shape
+        batch, length = frames.shape[:2]
         features = self._encode(frames)
         outputs: dict[str, dict[int, dict]] = {
             "cond_frame_outputs": {},

@@ -39,16 +39,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class _Source:
-    """A volume with the bounding box (3 slices, or None) and voxel count of each label."""
+    """A volume with the bounding box of each label (None for 0), and the labels worth showing."""
 
     volume: SyntheticVolume
     boxes: tuple[tuple[slice, slice, slice] | None, ...]
-    counts: np.ndarray
+    targets: list[int]
 
     @staticmethod
     def of(volume: SyntheticVolume) -> _Source:
         counts = np.bincount(volume.labels.ravel(), minlength=len(volume.parents))
-        return _Source(volume, (None, *find_objects(volume.labels)), counts)
+        targets = [i for i in range(1, len(counts)) if counts[i] >= SMALLEST_VOXELS]
+        return _Source(volume, (None, *find_objects(volume.labels)), targets)
 
     def family(self, label: int) -> list[int]:
         """The label and everything nested in it."""
@@ -88,10 +89,11 @@ class ClipSampler:
         """The clip of `index` (0, 1, 2, ...)."""
         source = self._source(index)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, 1, index]))
-        for _ in range(ATTEMPTS):
-            clip = self._cut(source, rng)
-            if clip is not None:
-                return clip
+        for attempt in range(ATTEMPTS):
+            cut = self._cut(source, rng)
+            # A volume without a visible target must not end a training run.
+            if cut is not None and (visible(cut.frames[0], cut.masks[0]) or 2 * attempt > ATTEMPTS):
+                return cut
         raise RuntimeError(f"No clip of {self.length} slices fits into a volume of {self.shape}.")
 
     def _source(self, index: int) -> _Source:
@@ -101,16 +103,12 @@ class ClipSampler:
         held = self._sources.get(stream)
         if held is None or held[0] != generation:
             entropy = np.random.SeedSequence([self.seed, 0, stream, generation])
-            volume = synthesise_volume(int(entropy.generate_state(1)[0]), self.shape)
-            held = (generation, _Source.of(volume))
+            held = (generation, _usable_source(entropy, self.shape))
             self._sources[stream] = held
         return held[1]
 
     def _cut(self, source: _Source, rng: np.random.Generator) -> Clip | None:
-        target = _target(source, rng)
-        if target is None:
-            return None
-        members, box = target
+        members, box = _target(source, rng)
         axis = int(rng.choice(3, p=[0.7, 0.15, 0.15]))
         image = np.moveaxis(source.volume.image, axis, 0)
         labels = np.moveaxis(source.volume.labels, axis, 0)
@@ -142,20 +140,23 @@ class ClipSampler:
         masks = both[1] >= 0.5
         if masks[0].sum() < SMALLEST_AREA:
             return None
-        varied = vary_intensity(rng, both[0], masks)
-        if not visible(varied[0], masks[0]):
-            return None
-        return Clip(varied, masks, 0, step)
+        return Clip(vary_intensity(rng, both[0], masks), masks, 0, step)
+
+
+def _usable_source(entropy: np.random.SeedSequence, shape: Shape) -> _Source:
+    """The first volume with a target, of the few seeds that follow from `entropy`."""
+    for seed in entropy.generate_state(8):
+        source = _Source.of(synthesise_volume(int(seed), shape))
+        if source.targets:
+            return source
+    raise RuntimeError(f"Volumes of {shape} are too small for any target.")
 
 
 def _target(
     source: _Source, rng: np.random.Generator
-) -> tuple[list[int], tuple[slice, slice, slice]] | None:
+) -> tuple[list[int], tuple[slice, slice, slice]]:
     """The labels that make up a target, and their common box."""
-    labels = [i for i, n in enumerate(source.counts) if i and n >= SMALLEST_VOXELS]
-    if not labels:
-        return None
-    label = int(rng.choice(labels))
+    label = int(rng.choice(source.targets))
     members = source.family(label) if rng.random() < 0.75 else [label]
     boxes = [source.boxes[m] for m in members if source.boxes[m] is not None]
     spans = [(min(b[i].start for b in boxes), max(b[i].stop for b in boxes)) for i in range(3)]

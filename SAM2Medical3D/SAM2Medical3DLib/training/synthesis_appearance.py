@@ -139,7 +139,7 @@ def _mr_means(rng: np.random.Generator, table: list[Tissue]) -> np.ndarray:
         "vessel": bright_or_dark(0.5),
     }
     if rng.random() < 0.15:
-        ranges = {kind: (0.0, 1.0) for kind in ranges}
+        ranges = dict.fromkeys(ranges, (0.0, 1.0))
     shared = {kind: rng.uniform(*span) for kind, span in ranges.items()}
     spread = rng.uniform(0.03, 0.12)
     means = np.zeros(len(table), np.float32)

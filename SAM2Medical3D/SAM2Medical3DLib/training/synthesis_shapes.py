@@ -228,5 +228,7 @@ def cells(
         low = [stride * a for a, _ in spans]
         high = [min(stride * (b - 1) + 1, n) for (_, b), n in zip(spans, shape, strict=True)]
         box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-        regions.append(Region(box, upsample(coarse, stride, [b - a for a, b in zip(low, high, strict=True)])))
+        regions.append(
+            Region(box, upsample(coarse, stride, [b - a for a, b in zip(low, high, strict=True)]))
+        )
     return regions

@@ -21,6 +21,8 @@ from .clips import ClipSampler, ClipStream
 from .losses import clip_losses
 from .recipe import Recipe, Stage
 
+LOG_EVERY = 50  # steps
+
 
 class Trainer:
     """Trains one recipe in one folder.
@@ -54,7 +56,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.architecture).to(device)
         # Objects are there until learned otherwise: a slice scored as empty gets no mask gradient.
-        torch.nn.init.constant_(self.network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3)
+        head = self.network.sam_mask_decoder.pred_obj_score_head
+        torch.nn.init.constant_(head.layers[-1].bias, 3)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimiser.ema_decay)
         )
@@ -87,7 +90,7 @@ class Trainer:
                 recent[name] = recent.get(name, value) * 0.98 + 0.02 * value
             now = time.monotonic()
             self.seconds = before + now - begun
-            if self.step % 50 == 0:
+            if self.step % LOG_EVERY == 0:
                 self._log(stage, recent)
             if now - saved > self.checkpoint_seconds:
                 self._checkpoint()
