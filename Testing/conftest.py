@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grids import make_grid
 
+from grids import make_grid
 from SAM2Medical3DLib.volume import Volume
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -42,7 +42,7 @@ def tiny_volume(tiny_labels: np.ndarray) -> Volume:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a very small network with random weights: quick, and wrong in what it sees."""
+    """A checkpoint of a very small network with random weights: quick, and no good."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("sam2")
     from SAM2Medical3DLib.models.architecture import Architecture, build
