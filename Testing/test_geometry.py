@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from grids import grids, make_grid, restored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grids import grids, make_grid, restored
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Grid, Plane, StackGeometry
 from SAM2Medical3DLib.volume import IntensityMapping, SliceStack, Volume
@@ -98,11 +98,17 @@ def test_slices_are_shown_as_radiologists_see_them(grid: Grid, plane: Plane) -> 
     slice_, row, col = steps.T
     right, anterior, superior = 0, 1, 2
     if plane is Plane.AXIAL:
-        assert slice_[superior] > 0 and row[anterior] < 0 and col[right] < 0
+        assert slice_[superior] > 0
+        assert row[anterior] < 0
+        assert col[right] < 0
     elif plane is Plane.CORONAL:
-        assert slice_[anterior] > 0 and row[superior] < 0 and col[right] < 0
+        assert slice_[anterior] > 0
+        assert row[superior] < 0
+        assert col[right] < 0
     else:
-        assert slice_[right] > 0 and row[superior] < 0 and col[anterior] < 0
+        assert slice_[right] > 0
+        assert row[superior] < 0
+        assert col[anterior] < 0
     np.testing.assert_allclose(np.linalg.norm(steps, axis=0), geometry.spacing)
 
 
@@ -132,8 +138,10 @@ def test_thickest_plane(spacing: tuple[float, float, float], plane: Plane) -> No
 
 def test_contains_reaches_half_a_voxel() -> None:
     grid = make_grid((4, 5, 6))
-    assert grid.contains((-0.5, 0, 0)) and grid.contains((5.49, 4.49, 3.49))
-    assert not grid.contains((-0.51, 0, 0)) and not grid.contains((5.5, 0, 0))
+    assert grid.contains((-0.5, 0, 0))
+    assert grid.contains((5.49, 4.49, 3.49))
+    assert not grid.contains((-0.51, 0, 0))
+    assert not grid.contains((5.5, 0, 0))
 
 
 def test_matches_tolerates_rounding_only() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from grids import make_grid
 
+from grids import make_grid
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Plane, StackGeometry
 from SAM2Medical3DLib.prompts import Box, Point, Prompts, SlicePrompt
@@ -58,15 +58,18 @@ def test_mask_is_a_copy_that_cannot_change() -> None:
 def test_adding_leaves_the_original_alone() -> None:
     first = Prompts.single(1, CLICK)
     second = first.add(2, 3, CLICK).add(1, 0, CLICK)
-    assert first.objects == (1,) and first.slices == (1,)
-    assert second.objects == (1, 2) and second.slices == (0, 1, 3)
+    assert first.objects == (1,)
+    assert first.slices == (1,)
+    assert second.objects == (1, 2)
+    assert second.slices == (0, 1, 3)
 
 
 def test_labelmap_gives_every_label_of_every_slice() -> None:
     labels = np.zeros((4, 5, 6), np.uint8)
     labels[1, 1, 1], labels[1, 2, 2], labels[3, 1:3, 4] = 7, 9, 7
     prompts = Prompts.from_labelmap(labels)
-    assert set(prompts.objects) == {7, 9} and prompts.slices == (1, 3)
+    assert set(prompts.objects) == {7, 9}
+    assert prompts.slices == (1, 3)
     assert (prompts.by_object[7][3].mask == (labels[3] == 7)).all()
     prompts.check(GEOMETRY)
     with pytest.raises(UserError, match="empty"):

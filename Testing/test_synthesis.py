@@ -10,11 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchio")
 
-from SAM2Medical3DLib.training.clip_geometry import first_slice
-from SAM2Medical3DLib.training.clip_intensity import visible
-from SAM2Medical3DLib.training.clips import Clip, ClipSampler, ClipStream
-from SAM2Medical3DLib.training.synthesis import synthesise_volume
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader  # noqa: E402
+
+from SAM2Medical3DLib.training.clip_geometry import first_slice  # noqa: E402
+from SAM2Medical3DLib.training.clip_intensity import visible  # noqa: E402
+from SAM2Medical3DLib.training.clips import Clip, ClipSampler, ClipStream  # noqa: E402
+from SAM2Medical3DLib.training.synthesis import synthesise_volume  # noqa: E402
 
 SMALL = (36, 72, 72)
 

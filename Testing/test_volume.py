@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from grids import make_grid
 
+from grids import make_grid
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Plane
 from SAM2Medical3DLib.volume import IntensityMapping, SliceStack, Volume
@@ -55,7 +55,9 @@ def test_nan_and_infinity_are_left_out_of_the_range() -> None:
     assert checked.finite_range == (3, 59)
     frame = SliceStack(checked, Plane.AXIAL, IntensityMapping(0, 59))
     first = frame.geometry.from_stack(np.stack([frame.frame(i) for i in range(3)]))[0, 0]
-    assert first[0] == 0 and first[1] == 255 and first[2] == 0
+    assert first[0] == 0
+    assert first[1] == 255
+    assert first[2] == 0
 
 
 def test_window_clips_and_rounds() -> None:
@@ -77,7 +79,8 @@ def test_per_slice_uses_each_slice_alone() -> None:
     )
     for index in range(3):
         frame = per_slice.frame(index)
-        assert frame.min() == 0 and frame.max() == 255
+        assert frame.min() == 0
+        assert frame.max() == 255
     flat = IntensityMapping(0, 1, per_slice=True)
     assert not flat(np.full((3, 3), 5)).any()
     assert not flat(np.full((3, 3), np.nan)).any()
@@ -105,7 +108,8 @@ def test_automatic() -> None:
     mr[5:15, 5:15, 5:15] = np.random.default_rng(0).integers(200, 900, (10, 10, 10))
     mr[10, 10, 10] = 30000
     mapping = IntensityMapping.automatic(volume(mr))
-    assert 190 < mapping.low < 300 and 800 < mapping.high < 910
+    assert 190 < mapping.low < 300
+    assert 800 < mapping.high < 910
 
 
 def test_slices_that_do_not_exist_are_refused() -> None:
@@ -118,4 +122,5 @@ def test_slices_that_do_not_exist_are_refused() -> None:
 def test_default_plane_is_the_thickest() -> None:
     array = ramp()
     stack = SliceStack(Volume(array, make_grid(array.shape, spacing=(1, 4, 1))))
-    assert stack.plane is Plane.CORONAL and len(stack) == 4
+    assert stack.plane is Plane.CORONAL
+    assert len(stack) == 4
