@@ -4,6 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Off-screen 3D pictures need EGL with a software driver, which a bare Debian lacks.
+define SYSTEM_PACKAGES
+dpkg -s libegl1 libgl1-mesa-dri >/dev/null 2>&1 || \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && apt-get install -qq -y --no-install-recommends libegl1 libgl1-mesa-dri; \
+else \
+	echo "For 3D pictures, please install EGL: sudo apt-get install libegl1 libgl1-mesa-dri"; \
+fi
+endef
+
 .PHONY: setup demo test lint train measure benchmark clean
 setup: $(READY)
 
@@ -11,6 +21,7 @@ setup: $(READY)
 # without its CUDA extension, it takes seconds and never brings a second torch. It needs no
 # torchvision for what is used here.
 $(READY): pyproject.toml Makefile
+	@$(SYSTEM_PACKAGES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/pip install --quiet "torch==2.13.0"
