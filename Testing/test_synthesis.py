@@ -6,16 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("torchio")
-
-from torch.utils.data import DataLoader  # noqa: E402
-
-from SAM2Medical3DLib.training.clip_geometry import first_slice  # noqa: E402
-from SAM2Medical3DLib.training.clip_intensity import visible  # noqa: E402
-from SAM2Medical3DLib.training.clips import Clip, ClipSampler, ClipStream  # noqa: E402
-from SAM2Medical3DLib.training.synthesis import synthesise_volume  # noqa: E402
+from SAM2Medical3DLib.training.clip_geometry import first_slice
+from SAM2Medical3DLib.training.clip_intensity import visible
+from SAM2Medical3DLib.training.clips import Clip, ClipSampler, ClipStream
+from SAM2Medical3DLib.training.synthesis import synthesise_volume
 
 SMALL = (36, 72, 72)
 

@@ -1,7 +1,7 @@
 """``python -m SAM2Medical3DLib.evaluation.benchmark``: memory and time of a propagation.
 
-Each figure is taken in a process of its own. Memory is shown against the number of slices; time as a ratio to the official video predictor with
-the same weights on the same frames in the same run.
+Each figure is taken in a process of its own. Memory is shown against the number of slices; time as
+a ratio to the official video predictor with the same weights on the same frames in the same run.
 """
 
 from __future__ import annotations

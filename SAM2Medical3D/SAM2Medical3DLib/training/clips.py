@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from .clip_geometry import SMALLEST_AREA, field_of_view, first_slice, resample
 from .clip_intensity import vary_intensity, visible
 from .synthesis import SHAPE, SyntheticVolume, synthesise_volume
-from .synthesis_shapes import Shape
+from .synthesis.shapes import Shape
 
 SMALLEST_VOXELS = 100
 ATTEMPTS = 200

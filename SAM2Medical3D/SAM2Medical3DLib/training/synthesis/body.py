@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .synthesis_canvas import Canvas
-from .synthesis_shapes import Region, Shape, nodes, smooth_noise, upsample
+from .canvas import Canvas
+from .shapes import Region, Shape, nodes, smooth_noise, upsample
 
 Rng = np.random.Generator
 

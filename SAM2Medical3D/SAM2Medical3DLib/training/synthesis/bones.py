@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .synthesis_canvas import Canvas
-from .synthesis_shapes import Region, blob, tube
+from .canvas import Canvas
+from .shapes import Region, blob, tube
 
 Rng = np.random.Generator
 

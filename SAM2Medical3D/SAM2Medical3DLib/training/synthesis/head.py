@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import synthesis_parts as parts
-from .synthesis_canvas import Canvas
-from .synthesis_shapes import Region, blob, nodes, smooth_noise, tube, upsample
+from . import parts
+from .canvas import Canvas
+from .shapes import Region, blob, nodes, smooth_noise, tube, upsample
 
 Rng = np.random.Generator
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .synthesis_appearance import render
-from .synthesis_canvas import Canvas
-from .synthesis_head import head
-from .synthesis_limb import limb
-from .synthesis_shapes import Shape
-from .synthesis_trunk import trunk
+from .appearance import render
+from .canvas import Canvas
+from .head import head
+from .limb import limb
+from .shapes import Shape
+from .trunk import trunk
 
 SHAPE: Shape = (96, 192, 192)
 SMALLEST = 60

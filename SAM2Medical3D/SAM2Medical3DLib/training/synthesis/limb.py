@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import synthesis_parts as parts
-from .synthesis_body import outline, wall
-from .synthesis_bones import long_bone
-from .synthesis_canvas import Canvas
-from .synthesis_shapes import cells
+from . import parts
+from .body import outline, wall
+from .bones import long_bone
+from .canvas import Canvas
+from .shapes import cells
 
 Rng = np.random.Generator
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import synthesis_parts as parts
-from .synthesis_body import outline, wall
-from .synthesis_bones import ribs, spine
-from .synthesis_canvas import Canvas
-from .synthesis_shapes import blob, cells, tube
+from . import parts
+from .body import outline, wall
+from .bones import ribs, spine
+from .canvas import Canvas
+from .shapes import blob, cells, tube
 
 Rng = np.random.Generator
 Place = Callable[[tuple[float, float], tuple[float, float]], np.ndarray]

@@ -7,8 +7,8 @@ import torch
 import torchio as tio
 from scipy.ndimage import gaussian_filter
 
-from .synthesis_canvas import AIR, Tissue
-from .synthesis_shapes import nodes, smooth_noise, upsample
+from .canvas import AIR, Tissue
+from .shapes import nodes, smooth_noise, upsample
 
 # Hounsfield units: (lowest, highest) of the mean.
 CT_RANGES: dict[str, tuple[float, float]] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .synthesis_shapes import Region, Shape
+from .shapes import Region, Shape
 
 AIR = 0
 MAX_IDS = 250
