@@ -71,7 +71,8 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     if request.param == "bundled":
         # As the official predictor would run these weights.
         loaded = load_model("bundled", device="cpu")
-        return replace(loaded, dense_prompts=False, carry_mask=False, crops=False)
+        habits = dict.fromkeys(("dense_prompts", "carry_mask", "connected", "crops"), False)
+        return replace(loaded, **habits)
     return _random_tiny()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from SAM2Medical3DLib.models.architecture import Architecture, build
 from SAM2Medical3DLib.models.registry import LoadedModel, ModelInfo
 from SAM2Medical3DLib.prompts import Box, Point, Prompts, SlicePrompt
 from SAM2Medical3DLib.propagation import Direction, Span, collect
+from SAM2Medical3DLib.propagation.connectivity import keep_connected
 from SAM2Medical3DLib.propagation.field_of_view import FieldOfView
 from SAM2Medical3DLib.propagation.registry import create_propagator
 from SAM2Medical3DLib.propagation.sam2 import Sam2Propagator
@@ -40,7 +43,9 @@ def model() -> LoadedModel:
     network = build(Architecture(image_size=64))
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 4)
     info = ModelInfo("random", "random", "")
-    return LoadedModel(info, network, torch.device("cpu"), "", True, True, True)
+    return LoadedModel(
+        info, network, torch.device("cpu"), "", dense_prompts=True, carry_mask=True, crops=True
+    )
 
 
 def disc(row: int = 30, col: int = 24, radius: int = 8) -> np.ndarray:
@@ -201,6 +206,39 @@ def test_a_view_too_narrow_is_widened_and_run_again(stack: SliceStack, model: Lo
     assert len(results) > N
     assert any(reaches)
     assert [r.index for r in results].count(10) > 1
+
+
+def test_parts_that_touch_nothing_are_not_carried() -> None:
+    neighbour = torch.full((1, 1, 12, 12), -5.0)
+    neighbour[..., 2:5, 2:5] = 5
+    logits = torch.full((1, 1, 12, 12), -5.0)
+    logits[..., 5:7, 5:7] = 3  # touches by a corner
+    logits[..., 9:11, 9:11] = 7  # a look-alike far away
+    kept = keep_connected(logits, neighbour) > 0
+    assert kept[..., 5:7, 5:7].all()
+    assert kept.sum() == 4
+
+
+def test_an_object_that_ended_stays_away_until_the_next_prompt(
+    stack: SliceStack, model: LoadedModel
+) -> None:
+    propagator = Sam2Propagator(replace(model, connected=True), field_of_view="slice")
+    never = propagator.network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+    kept = never.detach().clone()
+    with torch.no_grad():
+        never.fill_(-50.0)  # the network sees no object on any slice
+    try:
+        prompts = MASK.add(1, 20, SlicePrompt(mask=disc(33, 20, 6)))
+        found = {r.index: r.objects[1] for r in propagator.propagate(stack, prompts)}
+    finally:
+        with torch.no_grad():
+            never.copy_(kept)
+    assert sorted(found) == list(range(N))
+    assert [i for i, one in found.items() if one.mask.any()] == [10, 20]
+    assert found[15].object_score == 0
+    assert found[15].confidence == 1
+    # Beyond the gap that is bridged, nothing is computed: 10 and 20 themselves, then three slices.
+    assert propagator.cache.misses < N - 6
 
 
 def test_an_unknown_method_or_view_is_refused(model: LoadedModel) -> None:

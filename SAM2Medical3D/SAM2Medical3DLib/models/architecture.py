@@ -46,6 +46,7 @@ class Architecture:
         memory_layers, feedforward_dim: memory attention.
         dense_prompts: clicks and boxes also enter the decoder as a rendered mask prompt.
         carry_mask: the neighbour slice's logits enter the decoder as mask prompt beside the memory.
+        connected: objects are followed only as long as slices connect.
     """
 
     image_size: int = 192
@@ -58,6 +59,7 @@ class Architecture:
     feedforward_dim: int = 512
     dense_prompts: bool = True
     carry_mask: bool = True
+    connected: bool = True
 
     def with_image_size(self, image_size: int) -> Architecture:
         """The same network for another input size; the weights fit both."""

@@ -98,7 +98,7 @@ class LoadedModel:
         info: what was asked for.
         network: in evaluation mode on ``device``.
         sha256: of the file it came from.
-        dense_prompts, carry_mask: see :class:`~.architecture.Architecture`.
+        dense_prompts, carry_mask, connected: see :class:`~.architecture.Architecture`.
         crops: shows the model a crop around the object rather than whole slices.
     """
 
@@ -108,6 +108,7 @@ class LoadedModel:
     sha256: str
     dense_prompts: bool = False
     carry_mask: bool = False
+    connected: bool = False
     crops: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -206,6 +207,7 @@ def _load(
         habits = {
             "dense_prompts": architecture.dense_prompts,
             "carry_mask": architecture.carry_mask,
+            "connected": architecture.connected,
             "crops": True,
         }
     else:

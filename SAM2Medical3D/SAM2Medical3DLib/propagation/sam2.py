@@ -33,8 +33,9 @@ from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
 from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span
+from .connectivity import keep_connected
 from .embeddings import EmbeddingCache
-from .field_of_view import FieldOfView
+from .field_of_view import OUTSIDE_LOGIT, FieldOfView
 from .views import choose_view, widen
 
 DEFAULT_CACHE_BYTES = 1 << 30
@@ -57,6 +58,25 @@ class _Track:
     @property
     def slices(self) -> list[int]:
         return sorted(self.prompts[self.objects[0]])
+
+    def output(self, index: int) -> dict | None:
+        return self.recent.get(index) or self.conditioning.get(index)
+
+    def last_shown(self, index: int, reverse: bool) -> torch.Tensor | None:
+        """Logits of each object where it was last seen; None if none of the last slices shows any.
+
+        A gap of two slices is bridged: noise may hide a thin part for a moment.
+        """
+        step = 1 if reverse else -1
+        outputs = [self.output(index + n * step) for n in (1, 2, 3)]
+        masks = [output["pred_masks"] for output in outputs if output is not None]
+        if not any(bool((mask > 0).any()) for mask in masks):
+            return None
+        shown = masks[0]
+        for mask in masks[1:]:
+            empty = (shown <= 0).flatten(1).all(1)
+            shown = torch.where(empty[:, None, None, None], mask, shown)
+        return shown
 
 
 class Sam2Propagator:
@@ -148,7 +168,7 @@ class Sam2Propagator:
                     if not active:
                         continue
                     for track in active:
-                        track.recent[index] = self._propagated_output(stack, track, index, reverse)
+                        self._carry(stack, track, index, reverse)
                     result = self._slice_result(active, index, with_logits)
                     if first <= index <= last:
                         yield result
@@ -198,30 +218,29 @@ class Sam2Propagator:
                         index, vision, positions, sizes, {}, True, points, mask, dense, False
                     )
                     prior = current["pred_masks"].clamp(-_CORRECTION_LIMIT, _CORRECTION_LIMIT)
-                high = F.interpolate(
-                    current["pred_masks"],
-                    (self.network.image_size,) * 2,
-                    mode="bilinear",
-                    align_corners=False,
-                )
+                high = self._upsampled(current["pred_masks"])
                 self._remember(vision, sizes, high, current, from_prompt=True)
                 outputs.append(current)
         return _batched(outputs)
 
     @torch.inference_mode()
-    def _propagated_output(
-        self, stack: SliceStack, track: _Track, index: int, reverse: bool
-    ) -> dict:
-        """sam2's output for a slice without prompt, from the memory of others."""
+    def _carry(self, stack: SliceStack, track: _Track, index: int, reverse: bool) -> None:
+        """Add sam2's output for a slice without prompt, from the memory of others.
+
+        Where objects must connect and none has been seen for a while, nothing is added: they ended.
+        """
         batch = len(track.objects)
+        neighbour = track.last_shown(index, reverse) if self.model.connected else None
+        if self.model.connected and neighbour is None:
+            track.recent.pop(index, None)
+            return
         embedding = self.cache.get(stack, index, track.view)
         vision, positions, sizes = self.cache.backbone_features(embedding, batch)
         bank = {"cond_frame_outputs": track.conditioning, "non_cond_frame_outputs": track.recent}
         points = dense = None
         if self.model.carry_mask:
-            neighbour = index + 1 if reverse else index - 1
-            source = track.recent.get(neighbour) or track.conditioning[neighbour]
-            dense = source["pred_masks"].clamp(-LIMIT, LIMIT)
+            dense = track.output(index + 1 if reverse else index - 1)["pred_masks"]
+            dense = dense.clamp(-LIMIT, LIMIT)
             points = self._points(np.zeros((batch, 1, 2)), [[PADDING]] * batch)
         with autocast(self.model.device):
             current = self._heads(
@@ -237,9 +256,18 @@ class Sam2Propagator:
                 reverse,
                 n_slices=len(stack),
             )
-            self._remember(vision, sizes, current.pop("high"), current, from_prompt=False)
+            high = current.pop("high")
+            if neighbour is not None:
+                current["pred_masks"] = keep_connected(current["pred_masks"], neighbour)
+                high = self._upsampled(current["pred_masks"])
+            self._remember(vision, sizes, high, current, from_prompt=False)
+        track.recent[index] = current
         self._forget(track, index, reverse)
-        return current
+
+    def _upsampled(self, logits: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(
+            logits, (self.network.image_size,) * 2, mode="bilinear", align_corners=False
+        )
 
     def _heads(
         self,
@@ -330,8 +358,11 @@ class Sam2Propagator:
     def _slice_result(self, tracks: list[_Track], index: int, with_logits: bool) -> SliceResult:
         found: dict[int, ObjectResult] = {}
         for track in tracks:
-            output = track.recent.get(index) or track.conditioning[index]
-            found |= self._results(track, index, output, with_logits)
+            output = track.output(index)
+            if output is None:
+                found |= _absent(track, with_logits)
+            else:
+                found |= self._results(track, index, output, with_logits)
         return SliceResult(index, found)
 
     def _results(
@@ -373,6 +404,13 @@ def _needs_widening(track: _Track, result: SliceResult) -> bool:
     return not track.view.is_whole and any(
         track.view.touched_by(result.objects[o].mask) for o in track.objects
     )
+
+
+def _absent(track: _Track, with_logits: bool) -> dict[int, ObjectResult]:
+    """Objects that ended before this slice."""
+    shape = (track.view.height, track.view.width)
+    logits = np.full(shape, OUTSIDE_LOGIT, np.float32) if with_logits else None
+    return {o: ObjectResult(np.zeros(shape, bool), 1.0, 0.0, logits=logits) for o in track.objects}
 
 
 def _batched(outputs: list[dict]) -> dict:

@@ -80,14 +80,17 @@ def _box_from_clicks(
         if not result.mask.any():
             continue
         box = mask_box(result.mask)
-        filled = max((box[2] - box[0] + 1) / view.shape[0], (box[3] - box[1] + 1) / view.shape[1])
-        credit = result.predicted_iou * result.object_score
+        # A scale is credible when its mask, looked at closely, is found again.
+        closer = FieldOfView.around(box, MARGIN, spacing, height, width)
+        again = score(index, closer)
+        union = (result.mask | again.mask).sum()
+        agreement = (result.mask & again.mask).sum() / union
+        credit = agreement * again.predicted_iou * again.object_score
         if view.touched_by(result.mask):
             credit *= 0.5
-        # A mask that fills a small part of the view was drawn with few logits.
-        credit *= min(1.0, filled / 0.25)
         if credit > best_credit:
             best_credit = credit
+            box = mask_box(again.mask) if again.mask.any() else box
             best = (
                 min(box[0], clicks[0]),
                 min(box[1], clicks[1]),
