@@ -29,12 +29,14 @@ $(READY): pyproject.toml Makefile
 	$(BIN)/pip install --quiet --editable ".[render,train,test]"
 	touch $@
 
-# The main job on an embedded phantom, or on your own: make demo VOLUME=ct.nii.gz POINT=120,140,40
+# The main job on an embedded phantom (make demo OBJECT=liver), or on your own volume:
+# make demo VOLUME=ct.nii.gz POINT=120,140,40
 VOLUME ?=
 POINT ?=
+OBJECT ?=
 OUT ?= demo-output
 demo: $(READY)
-	$(BIN)/sam2medical3d demo --out $(OUT) $(if $(VOLUME),--volume "$(VOLUME)") $(if $(POINT),--point $(POINT))
+	$(BIN)/sam2medical3d demo --out $(OUT) $(if $(VOLUME),--volume "$(VOLUME)") $(if $(POINT),--point=$(POINT)) $(if $(OBJECT),--object "$(OBJECT)")
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -q

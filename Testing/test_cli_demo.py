@@ -13,8 +13,6 @@ from SAM2Medical3DLib.cli.main import main
 from SAM2Medical3DLib.files import read_labelmap, read_segments, read_volume
 from SAM2Medical3DLib.volume import Volume
 
-pytest.importorskip("sam2")
-
 
 @pytest.fixture(autouse=True)
 def small_phantom(
@@ -32,7 +30,8 @@ def test_phantom(
     tmp_path: Path, tiny_model: Path, tiny_labels: np.ndarray, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "new" / "results"
-    assert main(["demo", "--out", str(out), "--model", str(tiny_model)]) == 0
+    command = ["demo", "--object", "liver", "--out", str(out), "--model", str(tiny_model)]
+    assert main(command) == 0
     shown = capsys.readouterr().out
     for kind in ("the mask:  0.", "one box:   0.", "one click: 0."):
         assert f"Dice from {kind}" in shown
@@ -50,8 +49,15 @@ def test_phantom(
         assert (out / name).stat().st_size > 0
 
 
+def test_an_unknown_structure_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["demo", "--object", "tail", "--out", str(tmp_path)]) == 2
+    assert "has no 'tail'; it has liver, spleen" in capsys.readouterr().err
+
+
 def test_own_volume(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture) -> None:
-    common = ["demo", "--model", str(tiny_model), "--out"]
+    common = ["demo", "--object", "spleen", "--model", str(tiny_model), "--out"]
     assert main([*common, str(tmp_path / "first")]) == 0
     volume = str(tmp_path / "first" / "phantom.nrrd")
     assert main([*common, str(tmp_path / "second"), "--volume", volume]) == 2

@@ -24,7 +24,7 @@ from .segment_command import (
 )
 from .settings import SegmentSettings
 
-_ORGAN = "liver"
+_OBJECT = "left kidney"
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -40,6 +40,12 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--volume", metavar="VOLUME", help="your own volume, with a prompt (default: a phantom)"
+    )
+    parser.add_argument(
+        "--object",
+        default=_OBJECT,
+        metavar="NAME",
+        help=f"structure of the phantom to segment, such as liver or aorta (default: {_OBJECT})",
     )
     add_prompt_options(parser)
     add_model_options(parser)
@@ -61,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if settings.volume is None:
         if settings.mask or settings.points or settings.negatives or settings.boxes:
             raise UserError("The prompt is for a volume of your own; add --volume.")
-        outcome = _phantom(settings, out)
+        outcome = _phantom(settings, out, arguments.object)
     else:
         outcome = run_with_progress(settings)
         print_summary(outcome)
@@ -70,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _phantom(settings: SegmentSettings, out: Path) -> SegmentOutcome:
-    """Segment the phantom's liver from its central slice's mask, then from a box and a click."""
-    truth, grid = _write_phantom(out)
+def _phantom(settings: SegmentSettings, out: Path, wanted: str) -> SegmentOutcome:
+    """Segment a structure of the phantom from its central mask, then from a box and a click."""
+    truth, grid = _write_phantom(out, wanted)
     geometry = StackGeometry(grid, settings.plane or grid.thickest_plane())
     on_stack = geometry.to_stack(truth)
     used = np.flatnonzero(on_stack.any(axis=(1, 2)))
@@ -80,14 +86,14 @@ def _phantom(settings: SegmentSettings, out: Path) -> SegmentOutcome:
     mask = on_stack[central]
     prompt = np.zeros(truth.shape, np.uint8)
     geometry.to_stack(prompt)[central] = mask
-    names, colours = {1: _ORGAN}, default_colours([1])
+    names, colours = {1: wanted}, default_colours([1])
     write_segmentation(out / "prompt.seg.nrrd", prompt, grid, names, colours)
 
     settings = replace(settings, volume=out / "phantom.nrrd")
     outcome = run_with_progress(replace(settings, mask=out / "prompt.seg.nrrd"))
     print_summary(outcome)
     axis = "IJK"[geometry.axis]
-    print(f"prompt: the {_ORGAN}'s mask on {geometry.plane.value} slice {axis} "
+    print(f"prompt: the {wanted}'s mask on {geometry.plane.value} slice {axis} "
           f"{geometry.ijk_from_stack((central, 0, 0))[geometry.axis]:.0f}")  # fmt: skip
     print(f"Dice from the mask:  {_dice(outcome.labels, truth):.3f} "
           f"in {outcome.timings.total_s:.1f} s")  # fmt: skip
@@ -100,7 +106,7 @@ def _phantom(settings: SegmentSettings, out: Path) -> SegmentOutcome:
     point = tuple(geometry.ijk_from_stack(deepest))
     for name, given in (("box", {"boxes": (box,)}), ("click", {"points": (point,)})):
         other = replace(
-            settings, out=out / f"from-one-{name}.seg.nrrd", names=(_ORGAN,),
+            settings, out=out / f"from-one-{name}.seg.nrrd", names=(wanted,),
             report=None, preview=out / f"from-one-{name}.png", **given,
         )  # fmt: skip
         found = run_with_progress(other)
@@ -109,19 +115,21 @@ def _phantom(settings: SegmentSettings, out: Path) -> SegmentOutcome:
     return outcome
 
 
-def _write_phantom(out: Path) -> tuple[np.ndarray, Grid]:
-    """The phantom and its reference segmentation as files; the liver's mask and the grid."""
+def _write_phantom(out: Path, wanted: str) -> tuple[np.ndarray, Grid]:
+    """The phantom and its reference segmentation as files; the structure's mask and the grid."""
     import SimpleITK as sitk
 
     from ..phantom import abdomen_phantom
 
     image, labels, spacing, names = abdomen_phantom()
+    label = next((value for value, name in names.items() if name == wanted.lower()), None)
+    if label is None:
+        raise UserError(f"The phantom has no '{wanted}'; it has {', '.join(names.values())}.")
     grid = Grid(image.shape[::-1], np.diag([-spacing[0], -spacing[1], spacing[2], 1.0]))
     sitk.WriteImage(image_on(image, grid), str(out / "phantom.nrrd"), useCompression=True)
     write_segmentation(
         out / "reference.seg.nrrd", labels, grid, names, default_colours(names), "phantom.nrrd"
     )
-    label = next(value for value, name in names.items() if name.lower() == _ORGAN)
     return labels == label, grid
 
 
