@@ -218,6 +218,8 @@ class Sam2Propagator:
                         index, vision, positions, sizes, {}, True, points, mask, dense, False
                     )
                     prior = current["pred_masks"].clamp(-_CORRECTION_LIMIT, _CORRECTION_LIMIT)
+                if self.model.connected and points is not None:
+                    current["pred_masks"] = self._at_prompts(current["pred_masks"], points)
                 high = self._upsampled(current["pred_masks"])
                 self._remember(vision, sizes, high, current, from_prompt=True)
                 outputs.append(current)
@@ -259,10 +261,20 @@ class Sam2Propagator:
             high = current.pop("high")
             if neighbour is not None:
                 current["pred_masks"] = keep_connected(current["pred_masks"], neighbour)
+                if self.model.connected and points is not None:
+                    current["pred_masks"] = self._at_prompts(current["pred_masks"], points)
                 high = self._upsampled(current["pred_masks"])
             self._remember(vision, sizes, high, current, from_prompt=False)
         track.recent[index] = current
         self._forget(track, index, reverse)
+
+    def _at_prompts(self, logits: torch.Tensor, points: dict) -> torch.Tensor:
+        """Without the parts that no positive click or box touches, unless nothing would be left."""
+        asked_for = render_prompts(
+            points["point_coords"], points["point_labels"], self.network.image_size
+        )
+        kept = keep_connected(logits, asked_for)
+        return kept if (kept > 0).any() else logits
 
     def _upsampled(self, logits: torch.Tensor) -> torch.Tensor:
         return F.interpolate(
