@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..models.device import autocast
+from ..models.normalisation import normalise
 from ..volume import SliceStack
 from .field_of_view import FieldOfView
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +81,8 @@ class EmbeddingCache:
         device = self._network.device
         # A copy: Pillow's arrays are read-only, which torch warns of.
         image = torch.from_numpy(frame.copy()).to(device).float() / 255.0
-        mean = torch.tensor(MEAN, device=device)[:, None, None]
-        std = torch.tensor(STD, device=device)[:, None, None]
         with torch.inference_mode(), autocast(device):
-            out = self._network.forward_image(((image[None] - mean) / std)[None])
+            out = self._network.forward_image(normalise(image[None]))
         if not self._positions:
             self._positions = list(out["vision_pos_enc"])
         return Embedding(tuple(out["backbone_fpn"]))

@@ -17,6 +17,7 @@ from ..models.dense_prompts import (
     POSITIVE,
     render_prompts,
 )
+from ..models.normalisation import normalise
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from ..models.architecture import Architecture
 
 FirstPrompt = Literal["mask", "noisy-mask", "box", "click"]
-
-# ImageNet statistics, as SAM 2's own frame loader.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -42,13 +39,6 @@ class Prediction:
     iou: torch.Tensor
     score: torch.Tensor
     weight: float = 1.0
-
-
-def normalise(frames: torch.Tensor) -> torch.Tensor:
-    """(N, S, S) in 0..1 to the (N, 3, S, S) input of the image encoder."""
-    mean = frames.new_tensor(MEAN).view(1, 3, 1, 1)
-    std = frames.new_tensor(STD).view(1, 3, 1, 1)
-    return (frames[:, None].expand(-1, 3, -1, -1) - mean) / std
 
 
 class ClipForward(torch.nn.Module):
