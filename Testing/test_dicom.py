@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("pydicom")
-
 from dicom_series import ORIGIN, SPACING, write_series
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.files import ImageWarning, read_volume

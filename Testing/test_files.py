@@ -234,7 +234,7 @@ def test_sixteen_bit_labels(tmp_path: Path, tiny_labels: np.ndarray) -> None:
 def test_slicer_opens_the_segmentation(
     tmp_path: Path, tiny_labels: np.ndarray, orientation: dict
 ) -> None:
-    slicer = pytest.importorskip("slicer")
+    import slicer
     from vtkmodules.util.numpy_support import vtk_to_numpy
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
@@ -269,7 +269,7 @@ def test_slicer_opens_the_segmentation(
 def test_segmentation_saved_by_slicer_is_read(
     tmp_path: Path, tiny_labels: np.ndarray, tiny_volume: Volume
 ) -> None:
-    slicer = pytest.importorskip("slicer")
+    import slicer
     grid = tiny_volume.grid
     first = write_segmentation(tmp_path / "a.seg.nrrd", tiny_labels, grid, NAMES, COLOURS)
     scene = slicer.vtkMRMLScene()

@@ -6,10 +6,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-slicer = pytest.importorskip("slicer")
 
 from mrml_scenes import SHAPE, affines, ijk_to_ras, put_under, rigid_matrices  # noqa: E402
 from SAM2Medical3DLib.errors import UserError  # noqa: E402

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("slicer")
-pytest.importorskip("trame_slicer")
-
 from mrml_scenes import ijk_to_ras
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Grid

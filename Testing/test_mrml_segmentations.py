@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-slicer = pytest.importorskip("slicer")
-
 from vtkmodules.vtkCommonDataModel import vtkPolyData  # noqa: E402
 from vtkmodules.vtkCommonMath import vtkMatrix4x4  # noqa: E402
 

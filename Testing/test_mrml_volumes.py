@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import slicer
 from hypothesis import given, settings
-
-slicer = pytest.importorskip("slicer")
 
 from mrml_scenes import (  # noqa: E402
     SHAPE,
