@@ -26,7 +26,7 @@ $(READY): pyproject.toml Makefile
 	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
 	$(BIN)/pip install --quiet "torch==2.13.0"
 	SAM2_BUILD_CUDA=0 $(BIN)/pip install --quiet --no-build-isolation --no-deps "sam2==1.1.0"
-	$(BIN)/pip install --quiet --no-warn-conflicts --editable ".[render,train,test]"
+	$(BIN)/pip install --quiet --no-warn-conflicts --editable ".[render,train,evaluate,cluster,test]"
 	touch $@
 
 # The main job on an embedded phantom (make demo OBJECT=liver), or on your own volume:
