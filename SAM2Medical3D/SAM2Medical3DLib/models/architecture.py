@@ -39,6 +39,9 @@ class Architecture:
 
     Attributes:
         image_size: side of the square input in pixels, a multiple of 32.
+        config: a name in ``OFFICIAL_CONFIGS``, whose widths and depths are then taken instead of
+            those below; empty for a network described here.
+        memory: with SAM 2's memory, or a 2D model (:mod:`~.image_network`).
         embed_dim, stages, global_blocks: Hiera trunk (first width, blocks per stage, blocks with
             global attention).
         model_dim: width of neck, memory attention and mask decoder.
@@ -50,6 +53,8 @@ class Architecture:
     """
 
     image_size: int = 192
+    config: str = ""
+    memory: bool = True
     embed_dim: int = 40
     stages: tuple[int, int, int, int] = (1, 2, 5, 1)
     global_blocks: tuple[int, ...] = (4, 5, 6, 7)
@@ -90,8 +95,14 @@ class Architecture:
 def build(architecture: Architecture) -> SAM2Base:
     """A small network with random weights, in evaluation mode."""
     check_image_size(architecture.image_size)
-    config = _packaged_config("sam2.1_hiera_t")
     a = architecture
+    if a.config:
+        if a.config not in OFFICIAL_CONFIGS:
+            raise UserError(
+                f"Unknown configuration '{a.config}'; use one of {', '.join(OFFICIAL_CONFIGS)}."
+            )
+        return build_from_config(a.config, a.image_size, memory=a.memory)
+    config = _packaged_config("sam2.1_hiera_t")
     config["image_size"] = a.image_size
     trunk = config["image_encoder"]["trunk"]
     trunk.update(
@@ -123,15 +134,18 @@ def build(architecture: Architecture) -> SAM2Base:
         multimask_output_for_tracking=False,
         use_multimask_token_for_obj_ptr=False,
     )
-    return _instantiate(config, a.image_size)
+    return _instantiate(config, a.image_size, a.memory)
 
 
-def build_from_config(config: str | Path, image_size: int | None = None) -> SAM2Base:
+def build_from_config(
+    config: str | Path, image_size: int | None = None, *, memory: bool = True
+) -> SAM2Base:
     """A network as an official or a user's configuration file describes it, with random weights.
 
     Args:
         config: one of ``OFFICIAL_CONFIGS`` or the path of a YAML file of sam2's kind.
         image_size: side of the square input in pixels; None keeps the configuration's (1024).
+        memory: with SAM 2's memory, or the 2D model in it.
 
     Raises:
         UserError: unknown name, unreadable file, or a file that names classes outside sam2.
@@ -141,7 +155,7 @@ def build_from_config(config: str | Path, image_size: int | None = None) -> SAM2
     check_image_size(size)
     values["image_size"] = size
     values.update(_OFFICIAL_INFERENCE)
-    return _instantiate(values, size)
+    return _instantiate(values, size, memory)
 
 
 def check_image_size(size: int) -> None:
@@ -188,12 +202,19 @@ def _check_targets(node: Any, path: str | Path) -> None:
             _check_targets(value, path)
 
 
-def _instantiate(config: dict[str, Any], image_size: int) -> SAM2Base:
+def _instantiate(config: dict[str, Any], image_size: int, memory: bool) -> SAM2Base:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    config["_target_"] = "sam2.modeling.sam2_base.SAM2Base"
     layer = config["memory_attention"]["layer"]
     for name in ("self_attention", "cross_attention"):
         layer[name]["feat_sizes"] = [image_size // 16] * 2
-    return instantiate(OmegaConf.create(config), _recursive_=True).eval()
+    if memory:
+        config["_target_"] = "sam2.modeling.sam2_base.SAM2Base"
+        return instantiate(OmegaConf.create(config), _recursive_=True).eval()
+    from .image_network import ImageNetwork
+
+    encoder = instantiate(OmegaConf.create(config["image_encoder"]), _recursive_=True)
+    left_out = ("_target_", "image_encoder", "memory_attention", "memory_encoder")
+    options = {name: value for name, value in config.items() if name not in left_out}
+    return ImageNetwork(image_encoder=encoder, **options).eval()

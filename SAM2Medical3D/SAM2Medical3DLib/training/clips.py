@@ -1,4 +1,4 @@
-"""Training clips cut from synthetic volumes: one target through T consecutive slices.
+"""Training clips cut from volumes: one target through T consecutive slices.
 
 A clip is a function of (seed, index) alone. Volumes are slow to make and clips are quick, so index
 i belongs to stream i % streams, and a stream keeps its volume for a number of clips.
@@ -11,15 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import find_objects
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .clip_geometry import SMALLEST_AREA, field_of_view, first_slice, resample
 from .clip_intensity import vary_intensity, visible
-from .synthesis import SHAPE, SyntheticVolume, synthesise_volume
-from .synthesis.shapes import Shape
+from .sources import Source, Sources, SyntheticSources
 
-SMALLEST_VOXELS = 100
 ATTEMPTS = 200
 
 
@@ -27,37 +24,13 @@ ATTEMPTS = 200
 class Clip:
     """Consecutive slices with the masks of one target.
 
-    `frames` float32 (T, S, S) in [0, 1]; `masks` bool (T, S, S); `start` is the index of the
-    conditioning slice, always 0 here; `step` is the distance of the slices in source voxels.
+    `frames` float32 (T, S, S) in [0, 1]; `masks` bool (T, S, S), not empty on slice 0; `step` is
+    the distance of the slices in source voxels.
     """
 
     frames: np.ndarray
     masks: np.ndarray
-    start: int
     step: int
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A volume with the bounding box of each label (None for 0), and the labels worth showing."""
-
-    volume: SyntheticVolume
-    boxes: tuple[tuple[slice, slice, slice] | None, ...]
-    targets: list[int]
-
-    @staticmethod
-    def of(volume: SyntheticVolume) -> _Source:
-        counts = np.bincount(volume.labels.ravel(), minlength=len(volume.parents))
-        targets = [i for i in range(1, len(counts)) if counts[i] >= SMALLEST_VOXELS]
-        return _Source(volume, (None, *find_objects(volume.labels)), targets)
-
-    def family(self, label: int) -> list[int]:
-        """The label and everything nested in it."""
-        members = [label]
-        for child, parent in enumerate(self.volume.parents):
-            if child and parent in members and child not in members:
-                members.append(child)
-        return members
 
 
 class ClipSampler:
@@ -73,17 +46,17 @@ class ClipSampler:
         length: int = 4,
         size: int = 128,
         *,
+        sources: Sources | None = None,
         streams: int = 16,
         clips_per_volume: int = 48,
-        shape: Shape = SHAPE,
     ) -> None:
         self.seed = seed
         self.length = length
         self.size = size
         self.streams = streams
         self.clips_per_volume = clips_per_volume
-        self.shape = shape
-        self._sources: dict[int, tuple[int, _Source]] = {}
+        self.sources = sources or SyntheticSources()
+        self._held: dict[int, tuple[int, Source]] = {}
 
     def __call__(self, index: int) -> Clip:
         """The clip of `index` (0, 1, 2, ...)."""
@@ -94,30 +67,30 @@ class ClipSampler:
             # A volume without a visible target must not end a training run.
             if cut is not None and (visible(cut.frames[0], cut.masks[0]) or 2 * attempt > ATTEMPTS):
                 return cut
-        raise RuntimeError(f"No clip of {self.length} slices fits into a volume of {self.shape}.")
+        raise RuntimeError(f"No clip of {self.length} slices fits into a volume.")
 
-    def _source(self, index: int) -> _Source:
+    def _source(self, index: int) -> Source:
         stream, use = index % self.streams, index // self.streams
         stagger = stream * self.clips_per_volume // self.streams
         generation = (use + stagger) // self.clips_per_volume
-        held = self._sources.get(stream)
+        held = self._held.get(stream)
         if held is None or held[0] != generation:
             entropy = np.random.SeedSequence([self.seed, 0, stream, generation])
-            held = (generation, _usable_source(entropy, self.shape))
-            self._sources[stream] = held
+            held = (generation, self.sources(entropy))
+            self._held[stream] = held
         return held[1]
 
-    def _cut(self, source: _Source, rng: np.random.Generator) -> Clip | None:
+    def _cut(self, source: Source, rng: np.random.Generator) -> Clip | None:
         members, box = _target(source, rng)
-        axis = int(rng.choice(3, p=[0.7, 0.15, 0.15]))
-        image = np.moveaxis(source.volume.image, axis, 0)
-        labels = np.moveaxis(source.volume.labels, axis, 0)
+        axis = int(rng.choice(3, p=source.axes))
+        image = np.moveaxis(source.image, axis, 0)
+        labels = np.moveaxis(source.labels, axis, 0)
         box = (box[axis], *(s for i, s in enumerate(box) if i != axis))
         belongs = np.zeros(256, bool)
         belongs[members] = True
 
         extent = box[0].stop - box[0].start
-        step = min(int(rng.choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])), max(1, extent // 3))
+        step = min(int(rng.choice([1, 2, 3, 4], p=source.slabs)), max(1, extent // 3))
         direction = int(rng.choice([-1, 1]))
         areas = np.zeros(image.shape[0])
         areas[box[0]] = belongs[labels[box]].sum(axis=(1, 2))
@@ -140,20 +113,11 @@ class ClipSampler:
         masks = both[1] >= 0.5
         if masks[0].sum() < SMALLEST_AREA:
             return None
-        return Clip(vary_intensity(rng, both[0], masks), masks, 0, step)
-
-
-def _usable_source(entropy: np.random.SeedSequence, shape: Shape) -> _Source:
-    """The first volume with a target, of the few seeds that follow from `entropy`."""
-    for seed in entropy.generate_state(8):
-        source = _Source.of(synthesise_volume(int(seed), shape))
-        if source.targets:
-            return source
-    raise RuntimeError(f"Volumes of {shape} are too small for any target.")
+        return Clip(vary_intensity(rng, both[0], masks), masks, step)
 
 
 def _target(
-    source: _Source, rng: np.random.Generator
+    source: Source, rng: np.random.Generator
 ) -> tuple[list[int], tuple[slice, slice, slice]]:
     """The labels that make up a target, and their common box."""
     label = int(rng.choice(source.targets))
@@ -171,31 +135,29 @@ def _occupancy(
 
 
 class ClipStream(IterableDataset):
-    """An endless stream of clips from `first_index` on, as dictionaries of tensors.
+    """An endless stream of single clips from `first_index` on, as dictionaries of tensors.
 
-    Each item has `frames` float32 (T, S, S), `masks` bool (T, S, S), `start` int64 () and `index`
-    int64 (). Worker w of n makes the indices first_index + w, + w + n, ..., so the order follows
-    from the number of workers alone. Let `sampler.streams` be a multiple of that number: then no
-    volume is made twice.
+    Each item has `frames` float32 (T, S, S), `masks` bool (T, S, S) and `index` int64 (). Loaded
+    with `batch_size=None`, the items come in the order of their indices whatever the number of
+    workers. `every` takes each n-th index only, for one process of several. Let `sampler.streams`
+    be a multiple of workers times processes: then no volume is made twice.
     """
 
-    def __init__(self, sampler: ClipSampler, first_index: int = 0) -> None:
+    def __init__(self, sampler: ClipSampler, first_index: int = 0, every: int = 1) -> None:
         super().__init__()
-        self.sampler = sampler
-        self.first_index = first_index
+        self.sampler, self.first_index, self.every = sampler, first_index, every
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = get_worker_info()
-        first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
+        first, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         if worker:
             torch.set_num_threads(1)
-        index = self.first_index + first
+        index = self.first_index + first * self.every
         while True:
             clip = self.sampler(index)
             yield {
                 "frames": torch.from_numpy(clip.frames),
                 "masks": torch.from_numpy(clip.masks),
-                "start": torch.tensor(clip.start),
                 "index": torch.tensor(index),
             }
-            index += stride
+            index += workers * self.every

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
 
 from ..errors import UserError
 from ..models.architecture import Architecture, check_image_size
-from .clip_forward import FirstPrompt
+from .losses import TERMS
+from .methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,10 @@ class Stage:
         steps: optimiser steps.
         image_size: side of the clips in pixels.
         length: slices a clip.
-        batch: clips a step.
+        batch: clips a step, over all processes.
         prompts: probability of each kind of first prompt.
-        corrections: probability that a step adds a corrective click on the prompted slice.
+        corrections: probability that a step adds corrective clicks on the prompted slice.
+        rounds: largest number of corrective clicks then.
     """
 
     name: str
@@ -33,15 +34,12 @@ class Stage:
     batch: int
     prompts: Mapping[str, float]
     corrections: float = 0.0
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         check_image_size(self.image_size)
-        unknown = set(self.prompts) - set(get_args(FirstPrompt))
-        if unknown or not self.prompts:
-            raise UserError(
-                f"Stage '{self.name}': unknown prompts {sorted(unknown)}; "
-                f"use {', '.join(get_args(FirstPrompt))}."
-            )
+        if not self.prompts:
+            raise UserError(f"Stage '{self.name}' has no prompts; name at least one.")
         if self.length == 1 and "mask" in self.prompts:
             raise UserError(f"Stage '{self.name}': a mask on a single slice teaches nothing.")
 
@@ -57,6 +55,37 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Initial:
+    """Where the weights start.
+
+    Attributes:
+        model: a registered model's name or a checkpoint's path; empty for random weights.
+        parts: prefixes of the tensors to take; all where empty. The others start at random.
+        frozen: prefixes of the tensors that are not trained.
+    """
+
+    model: str = ""
+    parts: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Dice on clips that are never trained on.
+
+    Attributes:
+        every: steps between validations; 0 for none.
+        clips: how many, for each kind of prompt.
+        patience: training ends after so many validations without a better Dice; 0 for never. With
+            patience the best weights are kept, without it the last.
+    """
+
+    every: int = 0
+    clips: int = 48
+    patience: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run."""
 
@@ -65,6 +94,30 @@ class Recipe:
     architecture: Architecture
     optimiser: Optimiser
     stages: tuple[Stage, ...]
+    method: str = "sam2"
+    initial: Initial = Initial()
+    validation: Validation = Validation()
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"Unknown method '{self.method}'; use one of {', '.join(METHODS)}.")
+        method = METHODS[self.method]
+        if not self.stages:
+            raise UserError("The recipe has no stages; add at least one.")
+        for stage in self.stages:
+            unknown = sorted(set(stage.prompts) - set(method.prompts))
+            if unknown:
+                raise UserError(
+                    f"Stage '{stage.name}': unknown prompts {unknown} for {self.method}; "
+                    f"use {', '.join(method.prompts)}."
+                )
+        unknown = sorted(set(self.losses) - set(TERMS))
+        if unknown:
+            raise UserError(f"Unknown losses {unknown}; use {', '.join(TERMS)}.")
+        object.__setattr__(self, "losses", dict(self.losses or method.losses))
+        architecture = replace(self.architecture, memory=method.memory)
+        object.__setattr__(self, "architecture", architecture)
 
     @property
     def steps(self) -> int:
@@ -79,6 +132,14 @@ class Recipe:
             step -= stage.steps
         raise IndexError("the run is over")
 
+    def without_noisy_masks(self) -> Recipe:
+        """The same with points and boxes only (the ablation of RadSAM's claim)."""
+        stages = []
+        for stage in self.stages:
+            prompts = {k: v for k, v in stage.prompts.items() if k != "noisy-mask"}
+            stages.append(replace(stage, prompts=prompts))
+        return replace(self, stages=tuple(stages))
+
     @classmethod
     def read(cls, path: Path) -> Recipe:
         """From a TOML file.
@@ -88,12 +149,19 @@ class Recipe:
         """
         try:
             values = tomllib.loads(Path(path).read_text())
+            initial = values.get("initial", {})
+            for name in ("parts", "frozen"):
+                initial[name] = tuple(initial.get(name, ()))
             return cls(
                 seed=int(values["seed"]),
                 output=str(values["output"]),
                 architecture=Architecture(**values.get("architecture", {})),
                 optimiser=Optimiser(**values.get("optimiser", {})),
                 stages=tuple(Stage(**stage) for stage in values["stages"]),
+                method=str(values.get("method", "sam2")),
+                initial=Initial(**initial),
+                validation=Validation(**values.get("validation", {})),
+                losses=values.get("losses", {}),
             )
         except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise UserError(f"The recipe '{path}' cannot be used: {error}.") from error

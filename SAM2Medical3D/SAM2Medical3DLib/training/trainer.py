@@ -1,4 +1,7 @@
-"""The training loop: resumable at any step, the same result interrupted or not."""
+"""The training loop: resumable at any step, the same result interrupted or not.
+
+One loop for all methods; Accelerate runs it on one device, several, or several machines.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +11,46 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from ..models.architecture import build
 from ..models.checkpoint import save_weights
-from .clip_forward import ClipForward
 from .clips import ClipSampler, ClipStream
-from .losses import clip_losses
+from .initial import initialise
+from .losses import prediction_losses
+from .methods import METHODS
+from .prediction import Plan
 from .recipe import Recipe, Stage
+from .sources import Sources, SyntheticSources
+from .validation import validation_dice
 
 LOG_EVERY = 50  # steps
+Precision = Literal["bf16", "fp16", "no"]
+_VALIDATION_SEED = 104_729
 
 
 class Trainer:
     """Trains one recipe in one folder.
 
-    The folder holds ``last.pt`` (everything needed to go on), ``log.jsonl`` and the averaged
-    weights as safetensors. Clips and random prompts depend on the step alone, so a resumed run sees
-    what an uninterrupted one would have seen.
+    The folder holds ``last.pt`` (everything needed to go on), ``log.jsonl``, ``tensorboard/`` and
+    the averaged weights as safetensors. Clips and random prompts depend on the step alone, so a
+    resumed run sees what an uninterrupted one would have seen.
 
     Args:
         recipe: what to do.
         folder: where to keep it.
-        device: where to run.
-        workers: processes that synthesise clips.
-        bfloat16: autocast the network to bfloat16.
+        device: ``cpu``, or None for what Accelerate finds.
+        sources, validation_sources: volumes to cut clips from; synthetic ones by default.
+        workers: processes that make clips, for each training process.
+        precision: of the network's arithmetic; the weights are float32.
+        accumulate: parts that a step's batch is split into, to save memory.
+        streams: volumes in use at a time; clips of a step come from different ones.
+        clips_per_volume: clips cut from a volume before another takes its place.
         checkpoint_seconds: time between checkpoints.
     """
 
@@ -44,92 +58,147 @@ class Trainer:
         self,
         recipe: Recipe,
         folder: Path,
-        device: torch.device,
+        device: torch.device | None = None,
+        *,
+        sources: Sources | None = None,
+        validation_sources: Sources | None = None,
         workers: int = 1,
-        bfloat16: bool = True,
+        precision: Precision = "bf16",
+        accumulate: int = 1,
+        streams: int = 16,
+        clips_per_volume: int = 160,
         checkpoint_seconds: float = 120,
     ) -> None:
-        self.recipe, self.folder, self.device = recipe, Path(folder), device
-        self.workers, self.bfloat16 = workers, bfloat16
+        from accelerate import Accelerator
+        from accelerate.utils import DistributedDataParallelKwargs
+
+        self.recipe, self.folder = recipe, Path(folder)
+        self.method = METHODS[recipe.method]
+        # Without clips there is no memory to train: not every parameter is used at every step.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            cpu=device is not None and device.type == "cpu",
+            mixed_precision=precision,
+            kwargs_handlers=[unused],
+        )
+        self.device = self.accelerator.device
+        self.sources = sources or SyntheticSources()
+        self.validation_sources = validation_sources or self.sources
+        self.workers, self.accumulate = workers, accumulate
+        self.streams, self.clips_per_volume = streams, clips_per_volume
         self.checkpoint_seconds = checkpoint_seconds
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        self.network = build(recipe.architecture).to(device)
-        # Objects are there until learned otherwise: a slice scored as empty gets no mask gradient.
-        head = self.network.sam_mask_decoder.pred_obj_score_head
-        torch.nn.init.constant_(head.layers[-1].bias, 3)
+        self.network = build(recipe.architecture)
+        initialise(self.network, recipe)
+        self.network.to(self.device)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimiser.ema_decay)
         )
-        self.optimiser = self._optimiser()
+        self.module, self.optimiser = self.accelerator.prepare(
+            self.method.make_pass(self.network, recipe.architecture), self._optimiser()
+        )
+        self.averaged = self.method.make_pass(self.average.module, recipe.architecture)
         self.step = 0
         self.seconds = 0.0
+        self.best_dice, self.best_step = -1.0, 0
         self._resume()
+        self._board = self._open_board()
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the validation Dice has not risen for as long as the recipe waits."""
+        v = self.recipe.validation
+        return bool(v.every and v.patience) and (
+            self.step - self.best_step >= v.every * v.patience and self.best_step > 0
+        )
 
     def run(self, until: int | None = None) -> None:
         """Train to the end of the recipe, or to step ``until``."""
         end = min(self.recipe.steps, until or self.recipe.steps)
-        while self.step < end:
+        while self.step < end and not self.stopped_early:
             stage, within = self.recipe.stage_at(self.step)
             self._run_stage(stage, within, end)
         self._checkpoint()
 
     def _run_stage(self, stage: Stage, within: int, end: int) -> None:
-        self._resize(stage.image_size)
+        for network in (self.network, self.average.module):
+            resize(network, stage.image_size)
         clips = self._clips(stage, within)
-        forward = ClipForward(
-            self.network, self.recipe.architecture.with_image_size(stage.image_size)
-        )
         last = min(end, self.step + stage.steps - within)
         begun = saved = time.monotonic()
         before = self.seconds
         recent: dict[str, float] = {}
-        while self.step < last:
-            losses = self._one_step(forward, stage, next(clips))
-            for name, value in losses.items():
+        every = self.recipe.validation.every
+        while self.step < last and not self.stopped_early:
+            for name, value in self._one_step(stage, clips).items():
                 recent[name] = recent.get(name, value) * 0.98 + 0.02 * value
             now = time.monotonic()
             self.seconds = before + now - begun
             if self.step % LOG_EVERY == 0:
-                self._log(stage, recent)
+                self._log(stage.name, recent)
+            if every and self.step % every == 0:
+                self._validate(stage)
             if now - saved > self.checkpoint_seconds:
                 self._checkpoint()
                 saved = now
         self._checkpoint()
 
-    def _one_step(
-        self, forward: ClipForward, stage: Stage, clips: dict[str, torch.Tensor]
-    ) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # dropout
-        frames = clips["frames"].to(self.device, torch.float32)
-        masks = clips["masks"].to(self.device, torch.float32)
-        kinds = list(stage.prompts)
-        odds = torch.tensor([stage.prompts[k] for k in kinds])
-        first = kinds[int(torch.multinomial(odds, 1, generator=generator))]
-        corrections = int(torch.rand(1, generator=generator).item() < stage.corrections)
+    def _one_step(self, stage: Stage, clips: Iterator[dict]) -> dict[str, float]:
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        # The plan is every process's, the clicks are each one's own.
+        seed = self.recipe.seed * 1_000_003 + self.step
+        plan = draw_plan(stage, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed + 7919 * (rank + 1))
+        torch.manual_seed(seed)  # dropout
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
         self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        share = max(1, stage.batch // (processes * self.accumulate))
+        sums: dict[str, float] = {}
         # On a CPU the fused attention's backward pass is slower than plain products.
         kernels = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
         with kernels:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                predictions = forward(frames, masks, first, corrections, generator)
-            losses = clip_losses(predictions, masks)
-            self.optimiser.zero_grad(set_to_none=True)
-            losses["total"].backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if torch.isfinite(norm):
+            for part in range(self.accumulate):
+                batch = default_collate([next(clips) for _ in range(share)])
+                frames = batch["frames"].to(self.device, torch.float32)
+                masks = batch["masks"].to(self.device, torch.float32)
+                last = part == self.accumulate - 1
+                with nullcontext() if last else self.accelerator.no_sync(self.module):
+                    predictions, extra = self.module(frames, masks, plan, generator)
+                    losses = prediction_losses(predictions, self.recipe.losses)
+                    losses |= extra
+                    losses["total"] = losses["total"] + sum(extra.values())
+                    self.accelerator.backward(losses["total"] / self.accumulate)
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach()) / self.accumulate
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
+        # fp16 has its own way with infinite gradients: the scaler skips them and adapts.
+        if torch.isfinite(torch.as_tensor(norm)) or self.accelerator.scaler is not None:
             self.optimiser.step()
             self.average.update_parameters(self.network)
         self.step += 1
-        found = {k: float(v.detach()) for k, v in losses.items()}
-        last = max(p.t for p in predictions)
-        found[f"dice {first} t{last}"] = 1 - float(
-            clip_losses([p for p in predictions if p.t == last][-1:], masks)["dice"].detach()
-        )
-        return found
+        if "dice" in sums:
+            sums[f"dice {plan.first}"] = 1 - sums["dice"]
+        return sums
+
+    def _validate(self, stage: Stage) -> None:
+        v = self.recipe.validation
+        seed = self.recipe.seed + _VALIDATION_SEED
+        sampler = ClipSampler(
+            seed, stage.length, stage.image_size,
+            sources=self.validation_sources, streams=4, clips_per_volume=v.clips,
+        )  # fmt: skip
+        self.average.module.eval()
+        found = validation_dice(self.averaged, sampler, stage.prompts, v.clips, self.device)
+        mean = sum(found.values()) / len(found)
+        row = {f"validation dice {kind}": value for kind, value in found.items()}
+        if mean > self.best_dice:
+            self.best_dice, self.best_step = mean, self.step
+            if v.patience:
+                self.export(self.folder / f"{self.recipe.output}.safetensors")
+        self._log(stage.name, row | {"validation dice": mean})
 
     def _learning_rate(self) -> float:
         o = self.recipe.optimiser
@@ -141,7 +210,8 @@ class Trainer:
         o = self.recipe.optimiser
         groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
         for parameter in self.network.parameters():
-            groups[parameter.ndim > 1].append(parameter)
+            if parameter.requires_grad:
+                groups[parameter.ndim > 1].append(parameter)
         return torch.optim.AdamW(
             [
                 {"params": groups[True], "weight_decay": o.weight_decay},
@@ -152,49 +222,63 @@ class Trainer:
         )
 
     def _clips(self, stage: Stage, within: int) -> Iterator[dict[str, torch.Tensor]]:
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         sampler = ClipSampler(
             self.recipe.seed + 7919 * self.recipe.stages.index(stage),
             stage.length,
             stage.image_size,
-            clips_per_volume=160,
+            sources=self.sources,
+            streams=self.streams,
+            clips_per_volume=self.clips_per_volume,
         )
-        stream = ClipStream(sampler, first_index=within * stage.batch)
-        return iter(DataLoader(stream, batch_size=stage.batch, num_workers=self.workers))
+        stream = ClipStream(sampler, within * stage.batch + rank, every=processes)
+        return iter(DataLoader(stream, batch_size=None, num_workers=self.workers))
 
-    def _resize(self, size: int) -> None:
-        """Let the network take squares of this side; no weight depends on it."""
-        net = self.network
-        net.image_size = size
-        net.sam_image_embedding_size = side = size // net.backbone_stride
-        encoder = net.sam_prompt_encoder
-        encoder.input_image_size = (size, size)
-        encoder.image_embedding_size = (side, side)
-        encoder.mask_input_size = (4 * side, 4 * side)
+    def _open_board(self):  # noqa: ANN202 - the class belongs to an optional package
+        if not self.accelerator.is_main_process:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
 
-    def _log(self, stage: Stage, recent: dict[str, float]) -> None:
-        row = {"step": self.step, "stage": stage.name, "seconds": round(self.seconds, 1)}
-        row |= {k: round(v, 4) for k, v in sorted(recent.items())}
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step or None)
+
+    def _log(self, stage: str, values: dict[str, float]) -> None:
+        if self._board is None:
+            return
+        for name, value in values.items():
+            self._board.add_scalar(name.replace(" ", "/", 1), value, self.step)
+        self._board.flush()
+        row = {"step": self.step, "stage": stage, "seconds": round(self.seconds, 1)}
+        row |= {k: round(v, 4) for k, v in sorted(values.items())}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
 
     def _checkpoint(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        scaler = self.accelerator.scaler
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
             "step": self.step,
             "seconds": self.seconds,
+            "best": (self.best_dice, self.best_step),
         }
         partial = self.folder / "last.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "last.pt")
-        self.export(self.folder / f"{self.recipe.output}.safetensors")
+        if not (self.recipe.validation.every and self.recipe.validation.patience):
+            self.export(self.folder / f"{self.recipe.output}.safetensors")
 
     def export(self, path: Path) -> None:
         """Write the averaged weights with their architecture as safetensors in half precision."""
+        if not self.accelerator.is_main_process:
+            return
         metadata = {
             "architecture": self.recipe.architecture.to_json(),
+            "method": self.recipe.method,
             "training_step": str(self.step),
             "training_seed": str(self.recipe.seed),
             "licence": "Apache-2.0",
@@ -209,4 +293,28 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.best_dice, self.best_step = state["best"]
+
+
+def draw_plan(stage: Stage, generator: torch.Generator) -> Plan:
+    """The first prompt and the corrective clicks of a step."""
+    kinds = list(stage.prompts)
+    odds = torch.tensor([stage.prompts[k] for k in kinds])
+    first = kinds[int(torch.multinomial(odds, 1, generator=generator))]
+    corrections = 0
+    if torch.rand(1, generator=generator).item() < stage.corrections:
+        corrections = int(torch.randint(1, stage.rounds + 1, (1,), generator=generator))
+    return Plan(first, corrections)
+
+
+def resize(network: torch.nn.Module, size: int) -> None:
+    """Let a network take squares of this side; no weight depends on it."""
+    network.image_size = size
+    network.sam_image_embedding_size = side = size // network.backbone_stride
+    encoder = network.sam_prompt_encoder
+    encoder.input_image_size = (size, size)
+    encoder.image_embedding_size = (side, side)
+    encoder.mask_input_size = (4 * side, 4 * side)
