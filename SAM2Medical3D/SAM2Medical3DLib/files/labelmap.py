@@ -45,7 +45,7 @@ def read_labelmap(path: Path | str, grid: Grid) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"There is no labelmap file {path}.")
     image = read_image(path)
-    labels = _as_labels(array_of(image), path)
+    labels = as_labels(array_of(image), path)
     own = grid_of(image)
     if own.matches(grid):
         return labels
@@ -67,8 +67,12 @@ def read_labelmap(path: Path | str, grid: Grid) -> np.ndarray:
     return result
 
 
-def _as_labels(array: np.ndarray, path: Path) -> np.ndarray:
-    """Voxels as unsigned integers of the smallest kind that holds them."""
+def as_labels(array: np.ndarray, path: Path) -> np.ndarray:
+    """Voxels as unsigned integers of the smallest kind that holds them.
+
+    Raises:
+        UserError: fractions, negative values, or values that need more than 32 bits.
+    """
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.rint(array))).all():
         raise UserError(f"{path} holds fractions, not labels; give a labelmap of whole numbers.")
     low, high = array.min(), array.max()
