@@ -14,7 +14,7 @@ else \
 fi
 endef
 
-.PHONY: setup demo test lint train measure benchmark clean
+.PHONY: setup demo test lint train train-radsam measure benchmark clean
 setup: $(READY)
 
 # sam2 on PyPI is a source distribution: built in place against the torch that is already there, and
@@ -48,6 +48,10 @@ lint: $(READY)
 RUN ?= runs/bundled
 train: $(READY)
 	$(BIN)/python -m SAM2Medical3DLib.training bundled --out $(RUN)
+
+# The bundled RadSAM. About an hour on two cores.
+train-radsam: $(READY)
+	$(BIN)/python -m SAM2Medical3DLib.training radsam --out runs/radsam
 
 # Dice on the real development volumes, where there are any.
 DATA ?= ../shared/data

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 BUNDLED = "bundled"
+BUNDLED_RADSAM = "bundled-radsam"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ModelInfo:
         size_bytes: of the file.
         config: sam2's configuration, empty where the file describes itself.
         image_size: default side of the input in pixels.
-        url: where to get it; empty for the bundled model.
+        url: where to get it; empty for the bundled models.
         licence: of the weights.
     """
 
@@ -48,16 +49,19 @@ class ModelInfo:
     licence: str = "Apache-2.0"
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether it comes with the project."""
+        return not self.url
+
+    @property
     def path(self) -> Path:
         """Where the file is, or would be once downloaded."""
-        if self.name == BUNDLED:
-            return bundled_file(self.file)
-        return cache_folder() / self.file
+        return bundled_file(self.file) if self.is_bundled else cache_folder() / self.file
 
     @property
     def state(self) -> str:
         """``bundled``, ``installed`` or ``not downloaded``."""
-        if self.name == BUNDLED:
+        if self.is_bundled:
             return "bundled"
         return "installed" if self.path.is_file() else "not downloaded"
 
@@ -78,6 +82,8 @@ def _official(size: str, title: str, config: str, size_bytes: int, sha256: str) 
 
 MODELS: tuple[ModelInfo, ...] = (
     ModelInfo(BUNDLED, "SAM2Medical3D small (bundled)", "sam2medical3d-small.safetensors",
+              image_size=Architecture().image_size),
+    ModelInfo(BUNDLED_RADSAM, "SAM2Medical3D RadSAM (bundled)", "sam2medical3d-radsam.safetensors",
               image_size=Architecture().image_size),
     _official("tiny", "tiny", "sam2.1_hiera_t", 156_008_466,
               "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
@@ -141,7 +147,7 @@ def download_model(name: str, progress: Callable[[int, int], None] | None = None
         UserError: unknown name, no connection, no space, or a file that fails verification.
     """
     info = model_info(name)
-    if info.name == BUNDLED:
+    if info.is_bundled:
         return info.path
     return fetch(info.url, info.file, info.sha256, info.size_bytes, progress)
 
