@@ -190,9 +190,10 @@ class Overlapping:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, propagator: Overlapping) -> None:
-    from SAM2Medical3DLib.propagation.registry import METHODS
+    from SAM2Medical3DLib.propagation.registry import METHODS, Method
 
-    monkeypatch.setitem(METHODS, "fake", lambda model, **options: propagator)
+    method = Method("fake", "Fake", "this test", lambda model, **options: propagator)
+    monkeypatch.setitem(METHODS, "fake", method)
 
 
 def test_drawn_masks_win_over_predictions_and_later_labels_over_earlier(

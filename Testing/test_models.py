@@ -56,17 +56,20 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     httpd.server_close()
 
 
-def test_the_registry_names_the_official_models_and_the_bundled_one(cache: Path) -> None:
+def test_the_registry_names_the_official_models_and_the_bundled_ones(cache: Path) -> None:
     names = [info.name for info in list_models()]
     assert names == [
-        "bundled", "sam2.1-tiny", "sam2.1-small", "sam2.1-base-plus", "sam2.1-large",
+        "bundled", "bundled-radsam",
+        "sam2.1-tiny", "sam2.1-small", "sam2.1-base-plus", "sam2.1-large",
     ]  # fmt: skip
-    for info in MODELS[1:]:
+    for info in MODELS[2:]:
         assert info.state == "not downloaded"
         assert len(info.sha256) == 64
         assert info.url.startswith("https://dl.fbaipublicfiles.com/segment_anything_2/092824/")
         assert info.licence == "Apache-2.0"
-    assert model_info("bundled").state == "bundled"
+    for name in ("bundled", "bundled-radsam"):
+        assert model_info(name).state == "bundled"
+        assert model_info(name).path.stat().st_size <= 12e6
 
 
 def test_the_bundled_model_is_small_enough_and_loads_offline(cache: Path) -> None:

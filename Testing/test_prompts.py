@@ -35,6 +35,10 @@ def test_impossible_boxes_are_refused(corners: tuple[float, ...]) -> None:
         ({"mask": MASK, "points": (Point(1, 1),)}, "stands alone"),
         ({"mask": MASK, "box": Box(0, 0, 2, 2)}, "stands alone"),
         ({"points": (Point(1, 1, positive=False),)}, "negative"),
+        ({"prior": np.zeros((5, 6))}, "earlier prediction"),
+        ({"prior": np.zeros((5, 6)), "mask": MASK}, "stands alone"),
+        ({"prior": np.zeros(5), "points": (Point(1, 1),)}, "2D"),
+        ({"prior": np.full((5, 6), np.nan), "points": (Point(1, 1),)}, "not numbers"),
     ],
 )
 def test_impossible_slice_prompts_are_refused(parts: dict, message: str) -> None:
@@ -44,6 +48,26 @@ def test_impossible_slice_prompts_are_refused(parts: dict, message: str) -> None
 
 def test_negative_points_with_a_box_are_fine() -> None:
     assert SlicePrompt(points=(Point(1, 1, False),), box=Box(0, 0, 2, 2)).box is not None
+
+
+def test_negative_points_may_correct_what_was_there() -> None:
+    corrected = SlicePrompt.correcting(MASK, [Point(1, 2, False)])
+    assert ((corrected.prior > 0) == MASK).all()
+    assert corrected.prior.dtype == np.float32
+    assert corrected.mask is None
+
+
+def test_a_prior_cannot_change() -> None:
+    given = np.zeros((5, 6), np.float32)
+    view = given[:]
+    view.setflags(write=False)
+    for prior in (given, view):
+        prompt = SlicePrompt((Point(1, 1),), prior=prior)
+        given[0, 0] = 7
+        assert prompt.prior[0, 0] == 0
+        given[0, 0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            prompt.prior[0, 0] = 1
 
 
 def test_mask_is_a_copy_that_cannot_change() -> None:
@@ -62,6 +86,14 @@ def test_adding_leaves_the_original_alone() -> None:
     assert first.slices == (1,)
     assert second.objects == (1, 2)
     assert second.slices == (0, 1, 3)
+
+
+def test_removing_leaves_the_original_alone() -> None:
+    both = Prompts.single(1, CLICK).add(1, 2, CLICK).add(2, 3, CLICK)
+    assert both.remove(1, 2).slices == (1, 3)
+    assert both.remove(2, 3).objects == (1,)
+    assert both.remove(1).objects == (2,)
+    assert both.remove(9).remove(1, 9).slices == both.slices == (1, 2, 3)
 
 
 def test_labelmap_gives_every_label_of_every_slice() -> None:
@@ -86,6 +118,7 @@ def test_labelmap_gives_every_label_of_every_slice() -> None:
         (Prompts.single(-1, CLICK), "outside the volume"),
         (Prompts.single(4, CLICK), "outside the volume"),
         (Prompts.single(0, SlicePrompt(mask=MASK.T)), "5x6"),
+        (Prompts.single(0, SlicePrompt((Point(1, 1),), prior=np.zeros((6, 5)))), "prior"),
         (Prompts.single(0, SlicePrompt(points=(Point(5, 0),))), "outside"),
         (Prompts.single(0, SlicePrompt(points=(Point(0, -0.6),))), "outside"),
         (Prompts.single(0, SlicePrompt(points=(Point(np.nan, 0),))), "outside"),

@@ -20,6 +20,7 @@ from SAM2Medical3DLib.propagation.connectivity import keep_connected
 from SAM2Medical3DLib.propagation.field_of_view import FieldOfView
 from SAM2Medical3DLib.propagation.registry import create_propagator
 from SAM2Medical3DLib.propagation.sam2 import Sam2Propagator
+from SAM2Medical3DLib.propagation.views import fits, widened_to
 from SAM2Medical3DLib.volume import IntensityMapping, SliceStack, Volume
 
 N, HEIGHT, WIDTH = 24, 60, 48
@@ -206,6 +207,36 @@ def test_a_view_too_narrow_is_widened_and_run_again(stack: SliceStack, model: Lo
     assert len(results) > N
     assert any(reaches)
     assert [r.index for r in results].count(10) > 1
+
+
+def test_a_view_of_before_is_used_again_where_it_fits(
+    stack: SliceStack, model: LoadedModel
+) -> None:
+    propagator = Sam2Propagator(model, field_of_view="auto")
+    roomy = FieldOfView(10, 55, 2, 46, HEIGHT, WIDTH)
+    cutting = FieldOfView(0, 30, 0, 24, HEIGHT, WIDTH)
+    span = Span(first=10, last=10)
+    for view, kept in ((roomy, True), (cutting, False)):
+        results = propagator.propagate(stack, MASK, span, views={1: view})
+        assert (next(results).objects[1].view == view) == kept
+        live = propagator.predict_slice(stack, MASK, 10, views={1: view})
+        assert (live.objects[1].view == view) == kept
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    point=st.tuples(st.floats(0, HEIGHT - 1), st.floats(0, WIDTH - 1)),
+    centre=st.tuples(st.floats(0, HEIGHT), st.floats(0, WIDTH)),
+    side=st.floats(1, 80),
+)
+def test_a_view_grows_until_it_holds_a_click(
+    point: tuple[float, float], centre: tuple[float, float], side: float
+) -> None:
+    view = FieldOfView.square(centre, side, (1, 1), HEIGHT, WIDTH)
+    click = SlicePrompt((Point(*point),))
+    wider = widened_to(view, click.points)
+    assert fits(wider, click, (1, 1))
+    assert (wider == view) == fits(view, click, (1, 1))
 
 
 def test_parts_that_touch_nothing_are_not_carried() -> None:

@@ -15,6 +15,8 @@ import numpy as np
 from .errors import UserError
 from .geometry import StackGeometry
 
+CERTAIN = 10.0  # a logit as sure as a user's own mask
+
 
 @dataclass(frozen=True)
 class Point:
@@ -50,39 +52,53 @@ class SlicePrompt:
     """All that was given for one object on one slice.
 
     A mask stands alone: it is the user's own drawing and comes back bit for bit. Points and a box
-    may stand together.
+    may stand together, and may correct what a model said of the slice before (``prior``).
 
     Args:
         points: clicks.
         box: a rectangle, or None.
         mask: (H, W) bool, or None.
+        prior: (H, W) float32 mask logits that the model gave for this slice before any of these
+            points, which correct it; or None. Negative points alone are enough with it.
 
     Raises:
-        UserError: nothing given, a mask beside points or a box, only negative points and no box,
-            an empty mask.
+        UserError: nothing given, a mask beside anything else, only negative points with neither
+            box nor prior, an empty mask, a prior alone or with NaN.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
     mask: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", tuple(self.points))
         if self.mask is not None:
-            if self.points or self.box is not None:
+            if self.points or self.box is not None or self.prior is not None:
                 raise UserError("A mask stands alone on its slice: remove the points and the box.")
-            mask = np.asarray(self.mask)
-            if mask.ndim != 2:
-                raise UserError(f"A mask prompt is 2D; this one has {mask.ndim} dimensions.")
-            mask = mask.astype(bool)
+            mask = _slice_array(self.mask, bool, "mask prompt")
             if not mask.any():
                 raise UserError("The mask prompt is empty; paint the object on its slice first.")
-            mask.setflags(write=False)
             object.__setattr__(self, "mask", mask)
-        elif not self.points and self.box is None:
-            raise UserError("The prompt is empty; give a point, a box or a mask.")
+            return
+        if not self.points and self.box is None:
+            what = "empty" if self.prior is None else "an earlier prediction and nothing else"
+            raise UserError(f"The prompt is {what}; give a point, a box or a mask.")
+        if self.prior is not None:
+            prior = _slice_array(self.prior, np.float32, "prior")
+            if np.isnan(prior).any():
+                raise UserError("The prior of a slice holds values that are not numbers.")
+            object.__setattr__(self, "prior", prior)
         elif self.box is None and not any(p.positive for p in self.points):
             raise UserError("Only negative points were given; add a positive point or a box.")
+
+    @classmethod
+    def correcting(
+        cls, mask: np.ndarray, points: Iterable[Point], box: Box | None = None
+    ) -> SlicePrompt:
+        """Points that correct a (H, W) bool mask of which the logits are not known."""
+        prior = np.where(mask, CERTAIN, -CERTAIN).astype(np.float32)
+        return cls(tuple(points), box, prior=prior)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +126,18 @@ class Prompts:
         """A copy with ``prompt`` set for this object on this slice."""
         by_object = {o: dict(slices) for o, slices in self.by_object.items()}
         by_object.setdefault(int(object_id), {})[int(slice_)] = prompt
+        return replace(self, by_object=by_object)
+
+    def remove(self, object_id: int, slice_: int | None = None) -> Prompts:
+        """A copy without this object's prompt on this slice, or without the object if None.
+
+        An object that has no prompt left goes too; what is not there is no error.
+        """
+        by_object = {o: dict(slices) for o, slices in self.by_object.items()}
+        left = by_object.get(int(object_id), {})
+        left.pop(slice_, None)
+        if slice_ is None or not left:
+            by_object.pop(int(object_id), None)
         return replace(self, by_object=by_object)
 
     @classmethod
@@ -148,11 +176,12 @@ class Prompts:
                         f"Slice {index} lies outside the volume (0 to {n_slices - 1} along the "
                         f"{geometry.plane.value} axis)."
                     )
-                if prompt.mask is not None and prompt.mask.shape != (height, width):
-                    raise UserError(
-                        f"The mask on slice {index} has {prompt.mask.shape[0]}x"
-                        f"{prompt.mask.shape[1]} pixels; the slice has {height}x{width}."
-                    )
+                for what, given in (("mask", prompt.mask), ("prior", prompt.prior)):
+                    if given is not None and given.shape != (height, width):
+                        raise UserError(
+                            f"The {what} on slice {index} has {given.shape[0]}x{given.shape[1]} "
+                            f"pixels; the slice has {height}x{width}."
+                        )
                 for point in prompt.points:
                     if not _inside(((point.row, point.col),), height, width):
                         raise UserError(
@@ -166,6 +195,17 @@ class Prompts:
                     raise UserError(
                         f"The box on slice {index} reaches outside the {height}x{width} slice."
                     )
+
+
+def _slice_array(given: np.ndarray, kind: type, what: str) -> np.ndarray:
+    """A read-only array of one slice: a copy, unless it cannot change anyway."""
+    array = np.asarray(given)
+    if array.ndim != 2:
+        raise UserError(f"A {what} is 2D; this one has {array.ndim} dimensions.")
+    if array.dtype != kind or array.flags.writeable or array.base is not None:
+        array = array.astype(kind)
+        array.setflags(write=False)
+    return array
 
 
 def _inside(corners: Iterable[tuple[float, float]], height: int, width: int) -> bool:

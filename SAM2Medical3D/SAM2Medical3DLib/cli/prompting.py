@@ -1,4 +1,4 @@
-"""Prompts and limits as they are typed, on the slices of a stack."""
+"""Prompts, limits and options as they are typed, on the slices of a stack."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..files import ImageWarning, read_labelmap
 from ..geometry import Grid, StackGeometry
 from ..prompts import Box, Point, Prompts, SlicePrompt
 from ..propagation import Span
+from ..propagation.registry import METHODS, find_method
+from ..propagation.stopping import StoppingRule
 from .settings import SegmentSettings, Triple
 
 _LARGEST_LABEL = 2**16 - 1
@@ -79,6 +81,41 @@ def build_span(settings: SegmentSettings, geometry: StackGeometry) -> Span:
     ends[:, geometry.axis] = first, last
     low, high = sorted(int(s) for s in geometry.stack_from_ijk(ends)[:, 0])
     return Span(settings.direction, low, high)
+
+
+def method_options(settings: SegmentSettings) -> dict[str, object]:
+    """What a run asks of its method in particular, as ``create_propagator`` takes it.
+
+    Raises:
+        UserError: values out of range, or options that the method does not have.
+    """
+    options: dict[str, object] = {}
+    if not settings.boundary_refinement:
+        options["boundary_refinement"] = False
+    if settings.boundary is not None:
+        options["boundary_maps"] = True
+    foreign = options.keys() - find_method(settings.method).options
+    if foreign:
+        able = [method.name for method in METHODS.values() if foreign <= method.options]
+        raise UserError(
+            f"The method {settings.method} detects no boundaries; leave out --boundary and "
+            f"--no-boundary-refinement, or take --method {' or '.join(able)}."
+        )
+    given = {
+        "lowest_score": settings.stop_score,
+        "poor_slices": settings.stop_slices,
+        "bridge": settings.bridge,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return options
+    if "stopping" not in find_method(settings.method).options:
+        able = [method.name for method in METHODS.values() if "stopping" in method.options]
+        raise UserError(
+            f"The method {settings.method} has no stopping rule; leave out --stop-score, "
+            f"--stop-slices and --bridge, or take --method {' or '.join(able)}."
+        )
+    return options | {"stopping": StoppingRule(**given)}
 
 
 def slices_in_reach(prompts: Prompts, span: Span, n_slices: int) -> int:

@@ -13,11 +13,13 @@ import numpy as np
 from ..colours import Colour, default_colours
 from ..errors import UserError
 from ..files import check_destination, read_segments, read_volume, write_segmentation
-from ..files.writing import SUFFIXES, check_segmentation_path
+from ..files.writing import SUFFIXES, check_image_path, check_segmentation_path, write_image
 from ..prompts import Prompts
 from ..propagation import SliceResult
+from ..propagation.registry import create_propagator, find_method
 from ..volume import IntensityMapping, SliceStack
-from .prompting import build_prompts, build_span, slices_in_reach
+from .boundaries import keep_boundaries
+from .prompting import build_prompts, build_span, method_options, slices_in_reach
 from .report import ObjectRecord, SliceRecord, Timings, make_report, write_report
 from .settings import SegmentSettings
 
@@ -71,6 +73,10 @@ def run_segment(settings: SegmentSettings, progress: Progress | None = None) -> 
     for path in (settings.report, settings.preview):
         if path is not None:
             check_destination(path)
+    if settings.boundary is not None:
+        check_image_path(settings.boundary)
+    method = find_method(settings.method)
+    options = method_options(settings)
     start = time.perf_counter()
     volume = read_volume(settings.volume)
     mapping = IntensityMapping.named(settings.window, volume)
@@ -81,10 +87,9 @@ def run_segment(settings: SegmentSettings, progress: Progress | None = None) -> 
     read = time.perf_counter()
 
     from ..models.registry import load_model
-    from ..propagation.registry import create_propagator
 
     model = load_model(
-        settings.model,
+        settings.model or method.default_model,
         image_size=settings.image_size,
         config=settings.config,
         device=settings.device,
@@ -94,16 +99,23 @@ def run_segment(settings: SegmentSettings, progress: Progress | None = None) -> 
         model,
         cache_bytes=settings.cache_mb * 2**20,
         field_of_view=settings.field_of_view,
+        **options,
     )
     loaded = time.perf_counter()
 
     total = slices_in_reach(prompts, span, len(stack))
     results = propagator.propagate(stack, prompts, span)
+    boundaries = None
+    if settings.boundary is not None:
+        boundaries = np.zeros(volume.grid.size[::-1], np.uint8)
+        results = keep_boundaries(results, stack.geometry.to_stack(boundaries))
     labels, records = _gather(results, stack, prompts, progress, total)
     propagated = time.perf_counter()
 
     objects = _object_records(labels, records, names, stack)
     write_segmentation(settings.out, labels, volume.grid, names, colours, volume.name)
+    if boundaries is not None:
+        write_image(settings.boundary, boundaries, volume.grid)
     if settings.preview is not None:
         _write_preview(settings.preview, labels, stack, prompts, names, colours)
     done = {record.slice for slices in records.values() for record in slices.values()}

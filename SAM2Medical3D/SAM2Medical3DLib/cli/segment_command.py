@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..geometry import Plane
 from ..propagation import Direction
+from ..propagation.registry import DEFAULT_METHOD, METHODS
+from ..propagation.stopping import StoppingRule
 from .progress import ProgressLine
 from .segment import SegmentOutcome, run_segment
 from .settings import SegmentSettings, Triple
@@ -29,7 +31,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "segment",
         help="segment an object in a volume from prompts on one or more slices",
-        description="Carry prompts on one or more slices through a volume with SAM 2.",
+        description="Carry prompts on one or more slices through a volume.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,6 +57,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--preview", type=Path, metavar="FILE.png", help="write a montage with contours"
     )
+    parser.add_argument(
+        "--boundary", type=Path, metavar="FILE",
+        help="sam2-3dmed: write the detected boundaries as an image, in percent",
+    )  # fmt: skip
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -107,8 +113,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The propagation method and the model it runs."""
     group = parser.add_argument_group("model")
     group.add_argument(
-        "--model", default="bundled", metavar="NAME|PATH",
-        help="a name that 'models' lists, or a checkpoint file (default: bundled)",
+        "--model", metavar="NAME|PATH",
+        help="a name that 'models' lists, or a checkpoint file (default: the method's own)",
     )  # fmt: skip
     group.add_argument(
         "--config", metavar="NAME|FILE",
@@ -120,11 +126,33 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
     )
-    group.add_argument("--method", default="sam2", help="propagation method (default: sam2)")
+    group.add_argument(
+        "--method", default=DEFAULT_METHOD, metavar="NAME",
+        help=f"propagation method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+    )  # fmt: skip
     group.add_argument(
         "--field-of-view", choices=["model", "auto", "slice"], default="model",
         help="auto shows the model the surroundings of the object, slice whole slices (default: "
         "what the model was made for)",
+    )  # fmt: skip
+    rule = StoppingRule()
+    group.add_argument(
+        "--stop-score", type=float, metavar="0..1",
+        help="radsam: a slice below this score is poor; 0 leaves the score out "
+        f"(default: {rule.lowest_score:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--stop-slices", type=_positive, metavar="N",
+        help=f"radsam: so many poor slices in a row end an object (default: {rule.poor_slices})",
+    )  # fmt: skip
+    group.add_argument(
+        "--bridge", type=int, metavar="N",
+        help="radsam: empty slices in a row after which an object may go on "
+        f"(default: {rule.bridge})",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-boundary-refinement", action="store_true",
+        help="sam2-3dmed: masks as they are before their boundaries are refined",
     )  # fmt: skip
     group.add_argument(
         "--cache-mb", type=_positive, default=512, metavar="MB",
@@ -155,9 +183,14 @@ def settings_from(arguments: argparse.Namespace, out: Path) -> SegmentSettings:
         device=arguments.device,
         field_of_view=arguments.field_of_view,
         cache_mb=arguments.cache_mb,
+        stop_score=arguments.stop_score,
+        stop_slices=arguments.stop_slices,
+        bridge=arguments.bridge,
+        boundary_refinement=not arguments.no_boundary_refinement,
         names=tuple(getattr(arguments, "name", ())),
         report=getattr(arguments, "report", None),
         preview=getattr(arguments, "preview", None),
+        boundary=getattr(arguments, "boundary", None),
     )
 
 
@@ -166,7 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments, arguments.out)
     outcome = run_with_progress(settings)
     print_summary(outcome)
-    for path in (settings.out, settings.preview, settings.report):
+    for path in (settings.out, settings.preview, settings.report, settings.boundary):
         if path is not None:
             print(f"wrote {path}")
     return 0

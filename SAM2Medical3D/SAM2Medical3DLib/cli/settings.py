@@ -30,9 +30,14 @@ class SegmentSettings:
         first, last: inclusive limits of the result, as voxel indices along the slicing axis.
         direction: which way to propagate.
         window: see ``IntensityMapping.named``.
-        method, model, config, image_size, device, field_of_view, cache_mb: the propagator.
+        model: None takes the method's own.
+        stop_score, stop_slices, bridge: see ``StoppingRule``; None keeps its defaults. Only for
+            methods that have it.
+        boundary_refinement: False leaves out what a method that detects boundaries does with them.
+        method, config, image_size, device, field_of_view, cache_mb: the propagator.
         names: segment names in the order of the labels; empty for names from the mask or the file.
         report, preview: further files to write.
+        boundary: image file for the boundaries that a method detected, in percent.
     """
 
     volume: Path | str
@@ -48,12 +53,17 @@ class SegmentSettings:
     direction: Direction = Direction.BOTH
     window: str = "auto"
     method: str = "sam2"
-    model: str = "bundled"
+    model: str | None = None
     config: str | Path | None = None
     image_size: int | None = None
     device: str = "auto"
     field_of_view: str = "model"
     cache_mb: int = 512
+    stop_score: float | None = None
+    stop_slices: int | None = None
+    bridge: int | None = None
+    boundary_refinement: bool = True
     names: tuple[str, ...] = ()
     report: Path | None = None
     preview: Path | None = None
+    boundary: Path | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ..errors import UserError
 from ..geometry import StackGeometry
 from ..prompts import Prompts
 from ..volume import SliceStack
+
+if TYPE_CHECKING:
+    from .field_of_view import FieldOfView
 
 
 class Direction(StrEnum):
@@ -27,6 +30,9 @@ class Direction(StrEnum):
 @dataclass(frozen=True)
 class Span:
     """Which slices a propagation may write.
+
+    Between two prompted slices of an object every slice is written whatever the direction, which
+    then only says from which of them the results come first.
 
     Args:
         direction: from the prompted slices towards higher slices, lower ones, or both.
@@ -56,6 +62,14 @@ class Span:
 EVERYWHERE = Span()
 
 
+def confidence(is_empty: bool, predicted_iou: float, object_score: float) -> float:
+    """0..1: the predicted IoU where the object is, the certainty of its absence where the mask is
+    empty."""
+    if is_empty:
+        return float(1 - object_score)
+    return float(predicted_iou * max(object_score, 0.5))
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectResult:
     """One object on one slice.
@@ -67,6 +81,10 @@ class ObjectResult:
         prompted: the slice carries a prompt for this object.
         logits: (H, W) float32 mask logits (mask is logits > 0 except where the user's own mask
             stands), or None unless asked for.
+        view: the part of the slice that the model looked at, or None where it did not look. Given
+            back to a propagator as one of ``views``, its embedding is used again.
+        boundary: (H, W) float32 probability, 0..1, that the mask's boundary passes here, where a
+            method that detects it was asked for it.
     """
 
     mask: np.ndarray
@@ -74,16 +92,16 @@ class ObjectResult:
     object_score: float
     prompted: bool = False
     logits: np.ndarray | None = None
+    view: FieldOfView | None = None
+    boundary: np.ndarray | None = None
 
     @property
     def confidence(self) -> float:
         """0..1: how far to trust this slice.
 
-        The predicted IoU where the object is, the certainty of its absence where the mask is empty.
+        See :func:`confidence`.
         """
-        if self.mask.any():
-            return float(self.predicted_iou * max(self.object_score, 0.5))
-        return float(1 - self.object_score)
+        return confidence(not self.mask.any(), self.predicted_iou, self.object_score)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +115,20 @@ class SliceResult:
     objects: Mapping[int, ObjectResult]
 
 
+Views = Mapping[int, "FieldOfView"]
+
+
 class Propagator(Protocol):
     """A method that carries prompts through a stack of slices."""
 
-    def predict_slice(self, stack: SliceStack, prompts: Prompts, index: int) -> SliceResult:
+    def predict_slice(
+        self,
+        stack: SliceStack,
+        prompts: Prompts,
+        index: int,
+        *,
+        views: Views | None = None,
+    ) -> SliceResult:
         """2D masks of the prompted objects on one prompted slice, without propagating."""
         ...
 
@@ -111,8 +139,17 @@ class Propagator(Protocol):
         span: Span = EVERYWHERE,
         *,
         with_logits: bool = False,
+        views: Views | None = None,
     ) -> Iterator[SliceResult]:
         """Results slice by slice; closing the iterator stops the work and frees its memory.
+
+        Args:
+            stack: the slices.
+            prompts: what the user gave.
+            span: which slices may be written.
+            with_logits: give mask logits too.
+            views: {object id: what to look at first}, where earlier results should be reused;
+                objects without one get a view from their prompts.
 
         Raises:
             UserError: if prompts or span do not fit the stack (before the first result).

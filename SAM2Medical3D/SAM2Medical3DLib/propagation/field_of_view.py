@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from ..models.dense_prompts import LIMIT
 from ..prompts import SlicePrompt
 
 OUTSIDE_LOGIT = -1024.0  # what sam2 itself gives to slices without the object
@@ -101,7 +102,10 @@ class FieldOfView:
 
     def touched_by(self, mask: np.ndarray) -> bool:
         """Whether a (height, width) mask reaches a border of the view that is not the slice's."""
-        inside = self.crop(mask)
+        return self.cuts(self.crop(mask))
+
+    def cuts(self, inside: np.ndarray) -> bool:
+        """The same for a 2D mask of the view alone, of any resolution."""
         return bool(
             (self.row0 > 0 and inside[0].any())
             or (self.row1 < self.height and inside[-1].any())
@@ -140,6 +144,25 @@ class FieldOfView:
         )
         return (resized >= 0.5).float()
 
+    def mask_logits(self, mask: np.ndarray, size: int) -> torch.Tensor:
+        """A (height, width) bool mask as the (1, 1, S/4, S/4) logits of a decoder's dense prompt.
+
+        Within -LIMIT..LIMIT, soft where a low-resolution pixel is only partly inside.
+        """
+        return (F.avg_pool2d(self.mask(mask, size), 4) - 0.5) * (2 * LIMIT)
+
+    def low_resolution(self, logits: np.ndarray, size: int, limit: float = LIMIT) -> torch.Tensor:
+        """(height, width) logits of a slice as (1, 1, S/4, S/4) logits of the model, within
+        -limit..limit; the other way round from :meth:`logits`."""
+        crop = np.clip(self.crop(logits), -limit, limit).astype(np.float32)
+        return F.interpolate(
+            torch.from_numpy(crop)[None, None],
+            (size // 4, size // 4),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+
     def logits(self, low_resolution: torch.Tensor) -> np.ndarray:
         """(N, 1, S/4, S/4) logits of the model as (N, height, width) float32 for the slice."""
         inside = F.interpolate(
@@ -160,10 +183,17 @@ def prompt_box(prompt: SlicePrompt) -> tuple[float, float, float, float] | None:
     """
     if prompt.mask is not None:
         return mask_box(prompt.mask)
+    boxes = []
     if prompt.box is not None:
         box = prompt.box
-        return box.row0, box.col0, box.row1, box.col1
-    return None
+        boxes.append((box.row0, box.col0, box.row1, box.col1))
+    if prompt.prior is not None and (prompt.prior > 0).any():
+        boxes.append(mask_box(prompt.prior > 0))
+        boxes += [(p.row, p.col, p.row, p.col) for p in prompt.points if p.positive]
+    if not boxes:
+        return None
+    rows0, cols0, rows1, cols1 = zip(*boxes, strict=True)
+    return min(rows0), min(cols0), max(rows1), max(cols1)
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:

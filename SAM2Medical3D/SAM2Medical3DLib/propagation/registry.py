@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -12,28 +13,101 @@ if TYPE_CHECKING:
     from ..models.registry import LoadedModel
 
 
+@dataclass(frozen=True)
+class Method:
+    """A propagation method that can be named.
+
+    Attributes:
+        name, title: what to type and what to show.
+        source: the paper.
+        create: makes the propagator from a loaded model and options.
+        default_model: a name in ``models.registry``.
+        options: what ``create`` takes beside ``cache_bytes`` and ``field_of_view``.
+    """
+
+    name: str
+    title: str
+    source: str
+    create: Callable[..., Propagator]
+    default_model: str = "bundled"
+    options: frozenset[str] = frozenset()
+
+
 def _sam2(model: LoadedModel, **options: object) -> Propagator:
     from .sam2 import Sam2Propagator
 
     return Sam2Propagator(model, **options)
 
 
-METHODS: dict[str, Callable[..., Propagator]] = {
-    # Shen et al. 2024, zero-shot SAM 2 with its memory along the slices.
-    "sam2": _sam2,
+def _radsam(model: LoadedModel, **options: object) -> Propagator:
+    from .radsam import RadSamPropagator
+
+    return RadSamPropagator(model, **options)
+
+
+def _sam2_3dmed(model: LoadedModel, **options: object) -> Propagator:
+    from .sam2_3dmed import ThreeDMedPropagator
+
+    return ThreeDMedPropagator(model, **options)
+
+
+DEFAULT_METHOD = "sam2"
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "sam2",
+            "SAM 2 (memory along the slices)",
+            "Shen, Li, Shi, Wang 2024, Interactive 3D Medical Image Segmentation with SAM 2",
+            _sam2,
+        ),
+        Method(
+            "radsam",
+            "RadSAM (slice by slice)",
+            "Khlaut et al. 2025, Segmenting 3D radiological images with a 2D promptable model",
+            _radsam,
+            default_model="bundled-radsam",
+            options=frozenset({"stopping"}),
+        ),
+        Method(
+            "sam2-3dmed",
+            "SAM2-3dMed (memory and boundaries)",
+            "Yang, Xu, Tian 2025, Empowering SAM2 for 3D Medical Image Segmentation",
+            _sam2_3dmed,
+            options=frozenset({"boundary_refinement", "boundary_maps"}),
+        ),
+    )
 }
 
 
-def create_propagator(method: str, model: LoadedModel, **options: object) -> Propagator:
+def find_method(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if name not in METHODS:
+        raise UserError(f"Unknown method '{name}'; use one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def create_propagator(name: str, model: LoadedModel, **options: object) -> Propagator:
     """A propagator for a loaded model.
 
     Args:
-        method: a name in ``METHODS``.
+        name: a name in ``METHODS``.
         options: as the method's class takes them; ``cache_bytes`` and ``field_of_view`` for all.
 
     Raises:
-        UserError: for an unknown method.
+        UserError: for an unknown method, or an option that it does not have.
     """
-    if method not in METHODS:
-        raise UserError(f"Unknown method '{method}'; use one of {', '.join(METHODS)}.")
-    return METHODS[method](model, **options)
+    method = find_method(name)
+    foreign = options.keys() - method.options - {"cache_bytes", "field_of_view"}
+    if foreign:
+        owners = [m.name for m in METHODS.values() if foreign <= m.options]
+        advice = f"use the method {' or '.join(owners)}" if owners else "leave it out"
+        raise UserError(
+            f"The method {name} has no option for {' and '.join(sorted(foreign))}; {advice}."
+        )
+    return method.create(model, **options)

@@ -13,33 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..errors import UserError
-from ..models.dense_prompts import (
-    BOX_END,
-    BOX_START,
-    LIMIT,
-    NEGATIVE,
-    PADDING,
-    POSITIVE,
-    render_prompts,
-)
+from ..models.dense_prompts import LIMIT, PADDING
 from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
-from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span
+from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span, Views
 from .connectivity import keep_connected
-from .embeddings import EmbeddingCache
-from .field_of_view import OUTSIDE_LOGIT, FieldOfView
-from .views import choose_view, widen
-
-DEFAULT_CACHE_BYTES = 1 << 30
-_CORRECTION_LIMIT = 32.0  # sam2 clamps earlier logits so before feeding them back
+from .field_of_view import FieldOfView
+from .slice_model import Features, Memory, SliceModel, absent
+from .views import widen
 
 
 @dataclass(eq=False)
@@ -79,45 +69,20 @@ class _Track:
         return shown
 
 
-class Sam2Propagator:
-    """Propagates prompts with a SAM 2.1 network.
-
-    Args:
-        model: a loaded model.
-        cache_bytes: budget for image embeddings.
-        field_of_view: ``auto`` crops around the object, ``slice`` shows whole slices, ``model``
-            takes the model's own preference.
+class Sam2Propagator(SliceModel):
+    """Propagates prompts with a SAM 2.1 network and its memory; see :class:`~.slice_model`.
 
     Raises:
-        UserError: for an unknown ``field_of_view``.
+        UserError: for a model without memory, or an unknown field of view.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
-        field_of_view: str = "model",
-    ) -> None:
-        if field_of_view not in ("model", "auto", "slice"):
-            raise UserError(f"Unknown field of view '{field_of_view}'; use auto or slice.")
-        self.model = model
-        self.network = model.network
-        self.cache = EmbeddingCache(model.network, cache_bytes)
-        self.crops = model.crops if field_of_view == "model" else field_of_view == "auto"
-
-    def predict_slice(self, stack: SliceStack, prompts: Prompts, index: int) -> SliceResult:
-        """2D masks of every object prompted on slice ``index``."""
-        prompts.check(stack.geometry)
-        found: dict[int, ObjectResult] = {}
-        for object_id, slices in prompts.by_object.items():
-            if index in slices:
-                view = self._view(stack, {index: slices[index]})
-                track = _Track((object_id,), {object_id: {index: slices[index]}}, view)
-                output = self._conditioning_output(stack, track, index)
-                found |= self._results(track, index, output, with_logits=True)
-        if not found:
-            raise UserError(f"Slice {index} has no prompt; click on it first.")
-        return SliceResult(index, found)
+    def __init__(self, model: LoadedModel, *args: Any, **options: Any) -> None:
+        if model.network.num_maskmem == 0:
+            raise UserError(
+                f"The model '{model.info.name}' has no memory of other slices; use --method radsam "
+                "with it, or another model."
+            )
+        super().__init__(model, *args, **options)
 
     def propagate(
         self,
@@ -126,13 +91,15 @@ class Sam2Propagator:
         span: Span = EVERYWHERE,
         *,
         with_logits: bool = False,
+        views: Views | None = None,
     ) -> Iterator[SliceResult]:
         """See :class:`~.base.Propagator`. A prompted slice is given first, then the slices from the
         first prompted one forward, then backward. Where a cropped view turns out too narrow, it is
         widened and its objects are given again."""
         prompts.check(stack.geometry)
         first, last = span.limits(len(stack))
-        return self._propagate(stack, self._tracks(stack, prompts), span, first, last, with_logits)
+        tracks = self._tracks(stack, prompts, views or {})
+        return self._propagate(stack, tracks, span, first, last, with_logits)
 
     def _propagate(
         self,
@@ -175,54 +142,27 @@ class Sam2Propagator:
                     too_narrow += [t for t in active if _needs_widening(t, result)]
             tracks = [_Track(t.objects, t.prompts, widen(t.view)) for t in too_narrow]
 
-    def _tracks(self, stack: SliceStack, prompts: Prompts) -> list[_Track]:
+    def _tracks(
+        self, stack: SliceStack, prompts: Prompts, views: Views | None = None
+    ) -> list[_Track]:
         """Objects grouped so that each group is one batch."""
         groups: dict[tuple, dict[int, Mapping[int, SlicePrompt]]] = {}
         for object_id, slices in prompts.by_object.items():
-            key = (tuple(sorted(slices)), self._view(stack, slices))
-            groups.setdefault(key, {})[object_id] = slices
+            view = self.view_for(stack, slices, (views or {}).get(object_id))
+            groups.setdefault((tuple(sorted(slices)), view), {})[object_id] = slices
         return [_Track(tuple(group), group, view) for (_, view), group in groups.items()]
-
-    def _view(self, stack: SliceStack, slices: Mapping[int, SlicePrompt]) -> FieldOfView:
-        if not self.crops:
-            return FieldOfView.whole(*stack.shape[1:])
-
-        def score(index: int, view: FieldOfView) -> ObjectResult:
-            track = _Track((1,), {1: {index: slices[index]}}, view)
-            output = self._conditioning_output(stack, track, index)
-            return self._results(track, index, output, with_logits=False)[1]
-
-        return choose_view(stack.geometry, slices, score)
 
     @torch.inference_mode()
     def _conditioning_output(self, stack: SliceStack, track: _Track, index: int) -> dict:
         """sam2's output for a prompted slice: object by object, then as one batch."""
-        embedding = self.cache.get(stack, index, track.view)
-        vision, positions, sizes = self.cache.backbone_features(embedding, 1)
+        features = self.features(stack, index, track.view, 1)
         outputs = []
-        with autocast(self.model.device):
-            for object_id in track.objects:
-                rounds = self._rounds(track.prompts[object_id][index], track.view)
-                current: dict = {}
-                prior = None
-                for points, mask in rounds:
-                    dense = prior
-                    if mask is None and self.model.dense_prompts:
-                        dense = render_prompts(
-                            points["point_coords"],
-                            points["point_labels"],
-                            self.network.image_size,
-                            prior,
-                        )
-                    current = self._heads(
-                        index, vision, positions, sizes, {}, True, points, mask, dense, False
-                    )
-                    prior = current["pred_masks"].clamp(-_CORRECTION_LIMIT, _CORRECTION_LIMIT)
-                if self.model.connected and points is not None:
-                    current["pred_masks"] = self._at_prompts(current["pred_masks"], points)
+        for object_id in track.objects:
+            current = self.predict(stack, track.prompts[object_id][index], track.view, index)
+            with autocast(self.model.device):
                 high = self._upsampled(current["pred_masks"])
-                self._remember(vision, sizes, high, current, from_prompt=True)
-                outputs.append(current)
+                self._remember(features, high, current, from_prompt=True)
+            outputs.append(current)
         return _batched(outputs)
 
     @torch.inference_mode()
@@ -236,86 +176,38 @@ class Sam2Propagator:
         if self.model.connected and neighbour is None:
             track.recent.pop(index, None)
             return
-        embedding = self.cache.get(stack, index, track.view)
-        vision, positions, sizes = self.cache.backbone_features(embedding, batch)
+        features = self.features(stack, index, track.view, batch)
         bank = {"cond_frame_outputs": track.conditioning, "non_cond_frame_outputs": track.recent}
         points = dense = None
         if self.model.carry_mask:
             dense = track.output(index + 1 if reverse else index - 1)["pred_masks"]
             dense = dense.clamp(-LIMIT, LIMIT)
-            points = self._points(np.zeros((batch, 1, 2)), [[PADDING]] * batch)
+            points = self.points(np.zeros((batch, 1, 2)), [[PADDING]] * batch)
         with autocast(self.model.device):
-            current = self._heads(
-                index,
-                vision,
-                positions,
-                sizes,
-                bank,
-                False,
-                points,
-                None,
-                dense,
-                reverse,
-                n_slices=len(stack),
-            )
+            memory = Memory(bank, initial=False, reverse=reverse, n_slices=len(stack))
+            current = self.heads(index, features, points, None, dense, memory)
             high = current.pop("high")
             if neighbour is not None:
                 current["pred_masks"] = keep_connected(current["pred_masks"], neighbour)
-                if self.model.connected and points is not None:
-                    current["pred_masks"] = self._at_prompts(current["pred_masks"], points)
                 high = self._upsampled(current["pred_masks"])
-            self._remember(vision, sizes, high, current, from_prompt=False)
+            self._remember(features, high, current, from_prompt=False)
         track.recent[index] = current
         self._forget(track, index, reverse)
-
-    def _at_prompts(self, logits: torch.Tensor, points: dict) -> torch.Tensor:
-        """Without the parts that no positive click or box touches, unless nothing would be left."""
-        asked_for = render_prompts(
-            points["point_coords"], points["point_labels"], self.network.image_size
-        )
-        kept = keep_connected(logits, asked_for)
-        return kept if (kept > 0).any() else logits
 
     def _upsampled(self, logits: torch.Tensor) -> torch.Tensor:
         return F.interpolate(
             logits, (self.network.image_size,) * 2, mode="bilinear", align_corners=False
         )
 
-    def _heads(
-        self,
-        index: int,
-        vision: list,
-        positions: list,
-        sizes: list,
-        bank: dict,
-        initial: bool,
-        points: dict | None,
-        mask: torch.Tensor | None,
-        dense: torch.Tensor | None,
-        reverse: bool,
-        n_slices: int = 1,
-    ) -> dict:
-        _, sam, _, _ = self.network._track_step(
-            index, initial, vision, positions, sizes, points, mask, bank, n_slices, reverse, dense
-        )
-        _, _, ious, low, high, pointer, score = sam
-        return {
-            "pred_masks": low,
-            "high": high,
-            "obj_ptr": pointer,
-            "object_score_logits": score,
-            "ious": ious.float().amax(1),
-        }
-
     def _remember(
-        self, vision: list, sizes: list, high: torch.Tensor, current: dict, from_prompt: bool
+        self, features: Features, high: torch.Tensor, current: dict, from_prompt: bool
     ) -> None:
-        features, positions = self.network._encode_new_memory(
-            vision, sizes, high, current["object_score_logits"], from_prompt
+        memory, positions = self.network._encode_new_memory(
+            features.vision, features.sizes, high, current["object_score_logits"], from_prompt
         )
         current.pop("high", None)
         # bfloat16 as sam2's own predictor keeps it.
-        current["maskmem_features"] = features.to(torch.bfloat16)
+        current["maskmem_features"] = memory.to(torch.bfloat16)
         current["maskmem_pos_enc"] = positions
 
     def _forget(self, track: _Track, index: int, reverse: bool) -> None:
@@ -332,69 +224,17 @@ class Sam2Propagator:
             if age >= reach and abs(old - start) >= reach:
                 del track.recent[old]
 
-    def _rounds(
-        self, prompt: SlicePrompt, view: FieldOfView
-    ) -> list[tuple[dict | None, torch.Tensor | None]]:
-        """A prompt as the rounds of an interaction: first the box or point, then point by point,
-        each with all before it, as sam2 is trained and used interactively."""
-        size = self.network.image_size
-        device = self.model.device
-        if prompt.mask is not None:
-            return [(None, view.mask(prompt.mask, size).to(device))]
-        rows_cols: list[tuple[float, float]] = []
-        labels: list[int] = []
-        rounds = []
-        if prompt.box is not None:
-            box = prompt.box
-            rows_cols += [(box.row0, box.col0), (box.row1, box.col1)]
-            labels += [BOX_START, BOX_END]
-            rounds.append(len(labels))
-        points = list(prompt.points)
-        if prompt.box is None:
-            # A first click that only says "not here" would leave SAM without an object.
-            points.insert(0, points.pop(next(n for n, p in enumerate(points) if p.positive)))
-        for point in points:
-            rows_cols.append((point.row, point.col))
-            labels.append(POSITIVE if point.positive else NEGATIVE)
-            rounds.append(len(labels))
-        coords = view.points(np.array(rows_cols), size)[None]
-        return [(self._points(coords[:, :n], [labels[:n]]), None) for n in rounds]
-
-    def _points(self, coords: np.ndarray, labels: list[list[int]]) -> dict[str, torch.Tensor]:
-        device = self.model.device
-        return {
-            "point_coords": torch.as_tensor(coords, dtype=torch.float32, device=device),
-            "point_labels": torch.tensor(labels, dtype=torch.int32, device=device),
-        }
-
     def _slice_result(self, tracks: list[_Track], index: int, with_logits: bool) -> SliceResult:
         found: dict[int, ObjectResult] = {}
         for track in tracks:
             output = track.output(index)
             if output is None:
-                found |= _absent(track, with_logits)
+                found |= {o: absent(track.view, with_logits) for o in track.objects}
             else:
-                found |= self._results(track, index, output, with_logits)
+                prompts = [track.prompts[o].get(index) for o in track.objects]
+                results = self.results(prompts, track.view, output, with_logits)
+                found |= dict(zip(track.objects, results, strict=True))
         return SliceResult(index, found)
-
-    def _results(
-        self, track: _Track, index: int, output: dict, with_logits: bool
-    ) -> dict[int, ObjectResult]:
-        logits = track.view.logits(output["pred_masks"])
-        ious = output["ious"].cpu().numpy()
-        scores = output["object_score_logits"].float().sigmoid().flatten().cpu().numpy()
-        found = {}
-        for n, object_id in enumerate(track.objects):
-            prompt = track.prompts[object_id].get(index)
-            drawn = None if prompt is None else prompt.mask
-            found[object_id] = ObjectResult(
-                mask=logits[n] > 0 if drawn is None else drawn.copy(),
-                predicted_iou=float(np.clip(ious[n], 0, 1)),
-                object_score=float(scores[n]),
-                prompted=prompt is not None,
-                logits=logits[n] if with_logits else None,
-            )
-        return found
 
 
 def _start(track: _Track, reverse: bool, direction: Direction, first: int, last: int) -> int:
@@ -418,20 +258,14 @@ def _needs_widening(track: _Track, result: SliceResult) -> bool:
     )
 
 
-def _absent(track: _Track, with_logits: bool) -> dict[int, ObjectResult]:
-    """Objects that ended before this slice."""
-    shape = (track.view.height, track.view.width)
-    logits = np.full(shape, OUTSIDE_LOGIT, np.float32) if with_logits else None
-    return {o: ObjectResult(np.zeros(shape, bool), 1.0, 0.0, logits=logits) for o in track.objects}
-
-
 def _batched(outputs: list[dict]) -> dict:
     """sam2's outputs of several objects on one slice as one batch."""
     if len(outputs) == 1:
         return outputs[0]
     merged = {
         name: torch.cat([output[name] for output in outputs])
-        for name in ("pred_masks", "obj_ptr", "object_score_logits", "ious", "maskmem_features")
+        for name in outputs[0]
+        if name != "maskmem_pos_enc"
     }
     merged["maskmem_pos_enc"] = [
         torch.cat(maps) for maps in zip(*(o["maskmem_pos_enc"] for o in outputs), strict=True)

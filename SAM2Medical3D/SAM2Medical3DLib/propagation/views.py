@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from ..geometry import StackGeometry
-from ..prompts import SlicePrompt
+from ..prompts import Point, SlicePrompt
 from .base import ObjectResult
 from .field_of_view import FieldOfView, mask_box, prompt_box
 
@@ -15,6 +15,10 @@ from .field_of_view import FieldOfView, mask_box, prompt_box
 # grow by half on either side before it meets the border.
 MARGIN = 2.0
 _WIDER = 1.5
+
+# When a view is used again: the margin to keep and the least to fill, as parts of its side.
+_KEPT_FREE = 0.1
+_LEAST_FILLED = 0.2
 
 # Sides tried around a lone click, in millimetres: it says where the object is, not how large.
 _CLICK_SIDES_MM = (48.0, 96.0, 192.0)
@@ -54,6 +58,45 @@ def widen(view: FieldOfView) -> FieldOfView:
     if (np.array(wider.shape) >= most).any():
         return FieldOfView.whole(view.height, view.width)
     return wider
+
+
+def fits(view: FieldOfView, prompt: SlicePrompt, spacing: tuple[float, float]) -> bool:
+    """Whether a view that was used before is good enough for a prompt.
+
+    What the prompt encloses keeps a margin of a tenth of the view to every border that is not the
+    slice's, and fills at least a fifth of it. Clicks alone need only lie inside.
+
+    Args:
+        spacing: of rows and columns in millimetres.
+    """
+    box = prompt_box(prompt)
+    if box is None:
+        return _holds(view, prompt.points)
+    rows, cols = view.shape
+    free = (
+        view.row0 == 0 or box[0] >= view.row0 + _KEPT_FREE * rows,
+        view.col0 == 0 or box[1] >= view.col0 + _KEPT_FREE * cols,
+        view.row1 == view.height or box[2] <= view.row1 - 1 - _KEPT_FREE * rows,
+        view.col1 == view.width or box[3] <= view.col1 - 1 - _KEPT_FREE * cols,
+    )
+    largest = max((box[2] - box[0] + 1) * spacing[0], (box[3] - box[1] + 1) * spacing[1])
+    side = max(rows * spacing[0], cols * spacing[1])
+    filled = view.is_whole or largest >= _LEAST_FILLED * side
+    return all(free) and filled and _holds(view, prompt.points)
+
+
+def widened_to(view: FieldOfView, points: Iterable[Point]) -> FieldOfView:
+    """The view, widened until it holds all points."""
+    points = tuple(points)
+    while not _holds(view, points):
+        view = widen(view)
+    return view
+
+
+def _holds(view: FieldOfView, points: Iterable[Point]) -> bool:
+    return view.is_whole or all(
+        view.row0 <= p.row <= view.row1 - 1 and view.col0 <= p.col <= view.col1 - 1 for p in points
+    )
 
 
 def _box_from_clicks(

@@ -33,14 +33,14 @@ class Noise:
     """
 
     shift: float = 0.15
-    scale: float = 0.2
+    scale: float = 0.35
     morphology: float = 0.12
     elastic: float = 0.15
     lost: float = 0.3
     spurious: float = 0.3
     disc: float = 0.25
     exact: float = 0.1
-    least_dice: float = 0.6
+    least_dice: float = 0.5
 
 
 NOISE = Noise()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..models.architecture import Architecture
 
-_OWN_PREDICTION = 0.25  # of the noisy masks are what the model itself makes of the neighbour
+_OWN_PREDICTION = 0.3  # of the noisy masks are what the model itself makes of the neighbour
 
 
 class SliceForward(torch.nn.Module):
@@ -39,7 +39,12 @@ class SliceForward(torch.nn.Module):
         self.network, self.architecture, self.noise = network, architecture, noise
 
     def forward(
-        self, frames: torch.Tensor, masks: torch.Tensor, plan: Plan, generator: torch.Generator
+        self,
+        frames: torch.Tensor,
+        masks: torch.Tensor,
+        plan: Plan,
+        generator: torch.Generator,
+        spacing: torch.Tensor | None = None,
     ) -> tuple[list[Prediction], Mapping[str, torch.Tensor]]:
         """See :class:`~.prediction.Pass`. ``mask`` is not a first prompt here: it is the output."""
         rows = torch.arange(len(frames), device=frames.device)
@@ -124,8 +129,8 @@ def _slices_with_neighbours(
     near = ((offset.abs() <= 2) & ((offset != 0) | (length == 1))).float()
     pairs = near[None] * shown[:, None].float()  # target, neighbour
     # Neighbouring slices are what inference meets most.
-    pairs = pairs * torch.where(offset.abs() <= 1, 1.0, 0.4)
+    pairs = pairs * torch.where(offset.abs() <= 1, 1.0, 0.6)
     # Every run of inference meets two ends; clips, cut around the middle, show few.
-    pairs = pairs * torch.where(shown, 1.0, 4.0)[:, :, None]
+    pairs = pairs * torch.where(shown, 1.0, 8.0)[:, :, None]
     drawn = torch.multinomial(pairs.flatten(1), 1, generator=generator)[:, 0].to(masks.device)
     return drawn // length, drawn % length
