@@ -1,4 +1,4 @@
-"""Segmentations to files."""
+"""Segmentations and images to files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ def check_segmentation_path(path: Path | str) -> Path:
     Raises:
         UserError: for an unknown suffix, a missing or unwritable folder.
     """
-    path = Path(path)
-    if not has_suffix(path, *SUFFIXES):
-        raise UserError(
-            f"{path.name} has no suffix of a segmentation file; use {', '.join(SUFFIXES)}."
-        )
-    return check_destination(path)
+    return _checked(path, "a segmentation file", SUFFIXES)
+
+
+def check_image_path(path: Path | str) -> Path:
+    """``path`` after checking that an image can be written there.
+
+    Raises:
+        UserError: for an unknown suffix, a missing or unwritable folder.
+    """
+    return _checked(path, "an image file", SUFFIXES[1:])
 
 
 def write_segmentation(
@@ -63,6 +67,31 @@ def write_segmentation(
             fields["Segmentation_SourceVolumeName"] = _one_line(volume_name)
         for key, value in fields.items():
             image.SetMetaData(key, value)
+    return _write(path, image)
+
+
+def write_image(path: Path | str, voxels: np.ndarray, grid: Grid) -> Path:
+    """Write a scalar image: the file appears whole, or the old one stays.
+
+    Args:
+        path: ``.nrrd``, ``.nii``, ``.nii.gz`` or ``.mha``.
+        voxels: (K, J, I) numbers.
+        grid: theirs.
+
+    Raises:
+        UserError: unknown suffix, missing or unwritable folder, full disk.
+    """
+    return _write(check_image_path(path), image_on(voxels, grid))
+
+
+def _checked(path: Path | str, kind: str, suffixes: tuple[str, ...]) -> Path:
+    path = Path(path)
+    if not has_suffix(path, *suffixes):
+        raise UserError(f"{path.name} has no suffix of {kind}; use {', '.join(suffixes)}.")
+    return check_destination(path)
+
+
+def _write(path: Path, image: sitk.Image) -> Path:
     with replacing(path) as temporary:
         try:
             with quiet_itk():

@@ -50,6 +50,8 @@ class Architecture:
         dense_prompts: clicks and boxes also enter the decoder as a rendered mask prompt.
         carry_mask: the neighbour slice's logits enter the decoder as mask prompt beside the memory.
         connected: objects are followed only as long as slices connect.
+        boundary_dim: width of the branch that detects boundaries and refines masks with them
+            (:mod:`~.boundary_network`), 0 for none; needs memory.
     """
 
     image_size: int = 192
@@ -65,6 +67,7 @@ class Architecture:
     dense_prompts: bool = True
     carry_mask: bool = True
     connected: bool = True
+    boundary_dim: int = 0
 
     def with_image_size(self, image_size: int) -> Architecture:
         """The same network for another input size; the weights fit both."""
@@ -101,7 +104,9 @@ def build(architecture: Architecture) -> SAM2Base:
             raise UserError(
                 f"Unknown configuration '{a.config}'; use one of {', '.join(OFFICIAL_CONFIGS)}."
             )
-        return build_from_config(a.config, a.image_size, memory=a.memory)
+        return build_from_config(
+            a.config, a.image_size, memory=a.memory, boundary_dim=a.boundary_dim
+        )
     config = _packaged_config("sam2.1_hiera_t")
     config["image_size"] = a.image_size
     trunk = config["image_encoder"]["trunk"]
@@ -134,11 +139,15 @@ def build(architecture: Architecture) -> SAM2Base:
         multimask_output_for_tracking=False,
         use_multimask_token_for_obj_ptr=False,
     )
-    return _instantiate(config, a.image_size, a.memory)
+    return _instantiate(config, a.image_size, a.memory, a.boundary_dim)
 
 
 def build_from_config(
-    config: str | Path, image_size: int | None = None, *, memory: bool = True
+    config: str | Path,
+    image_size: int | None = None,
+    *,
+    memory: bool = True,
+    boundary_dim: int = 0,
 ) -> SAM2Base:
     """A network as an official or a user's configuration file describes it, with random weights.
 
@@ -146,6 +155,7 @@ def build_from_config(
         config: one of ``OFFICIAL_CONFIGS`` or the path of a YAML file of sam2's kind.
         image_size: side of the square input in pixels; None keeps the configuration's (1024).
         memory: with SAM 2's memory, or the 2D model in it.
+        boundary_dim: see :class:`Architecture`.
 
     Raises:
         UserError: unknown name, unreadable file, or a file that names classes outside sam2.
@@ -155,7 +165,7 @@ def build_from_config(
     check_image_size(size)
     values["image_size"] = size
     values.update(_OFFICIAL_INFERENCE)
-    return _instantiate(values, size, memory)
+    return _instantiate(values, size, memory, boundary_dim)
 
 
 def check_image_size(size: int) -> None:
@@ -202,15 +212,25 @@ def _check_targets(node: Any, path: str | Path) -> None:
             _check_targets(value, path)
 
 
-def _instantiate(config: dict[str, Any], image_size: int, memory: bool) -> SAM2Base:
+def _instantiate(
+    config: dict[str, Any], image_size: int, memory: bool, boundary_dim: int
+) -> SAM2Base:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
+    if boundary_dim < 0 or (boundary_dim and not memory):
+        raise UserError(
+            f"A boundary branch of width {boundary_dim} cannot be built; give a width above 0 and "
+            "a network with memory, or no branch (0)."
+        )
     layer = config["memory_attention"]["layer"]
     for name in ("self_attention", "cross_attention"):
         layer[name]["feat_sizes"] = [image_size // 16] * 2
     if memory:
         config["_target_"] = "sam2.modeling.sam2_base.SAM2Base"
+        if boundary_dim:
+            config["_target_"] = f"{__package__}.boundary_network.BoundaryNetwork"
+            config["boundary_dim"] = boundary_dim
         return instantiate(OmegaConf.create(config), _recursive_=True).eval()
     from .image_network import ImageNetwork
 

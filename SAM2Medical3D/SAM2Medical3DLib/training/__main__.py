@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .case_options import add_case_options, case_settings
 
 if TYPE_CHECKING:
     from .recipe import Recipe
-
-_CASE_STREAMS = 4  # a real volume takes up to some hundred MB, a synthetic one 11
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.threads:
             torch.set_num_threads(options.threads)
         recipe = _recipe(options)
-        settings = {} if options.data is None else _case_settings(options)
+        settings = {} if options.data is None else case_settings(options)
         from ..models.device import choose_device
         from .trainer import Trainer
 
@@ -69,12 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     parser.add_argument("--start-from", help="a model's name or a checkpoint, instead of the "
                         "recipe's; 'nothing' for random weights")  # fmt: skip
+    parser.add_argument("--frozen", nargs="*", metavar="PREFIX",
+                        help="tensors that are not trained, instead of the recipe's, such as "
+                        "image_encoder. or image_encoder.trunk.")  # fmt: skip
     parser.add_argument("--without-noisy-masks", action="store_true",
                         help="points and boxes only (RadSAM's ablation)")  # fmt: skip
-    data = parser.add_argument_group("labelled cases instead of synthetic volumes")
-    data.add_argument("--data", type=Path, help="MSD, nnU-Net, AMOS22, BraTS2020, pairs or npz")
-    data.add_argument("--labels", nargs="+", help="classes to learn, by name or value (all)")
-    data.add_argument("--on-bad-case", default="stop", choices=("stop", "skip"))
+    add_case_options(parser)
     return parser
 
 
@@ -92,32 +91,10 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if options.start_from:
         model = "" if options.start_from == "nothing" else options.start_from
         recipe = replace(recipe, initial=replace(recipe.initial, model=model))
+    if options.frozen is not None:
+        initial = replace(recipe.initial, frozen=tuple(options.frozen))
+        recipe = replace(recipe, initial=initial)
     return recipe.without_noisy_masks() if options.without_noisy_masks else recipe
-
-
-def _case_settings(options: argparse.Namespace) -> dict:
-    """Sources of training and validation clips; the split is written beside the run."""
-    from ..datasets import open_dataset, read_split, split_by_patient, write_split
-    from .sources import CaseSources
-
-    dataset = open_dataset(options.data).select(options.labels)
-    skip = options.on_bad_case == "skip"
-    for problem in dataset.problems:
-        if not skip:
-            raise UserError(f"{problem} (--on-bad-case skip goes on without it.)")
-        print(f"skipped: {problem}")
-    path = options.out / "split.json"
-    if path.is_file():
-        split = read_split(path, dataset)
-    else:
-        split = split_by_patient(dataset, seed=0 if options.seed is None else options.seed)
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_split(path, split)
-    sources = {
-        name: CaseSources.of(dataset, split.cases(dataset, part), skip_bad=skip)
-        for name, part in (("sources", "train"), ("validation_sources", "validation"))
-    }
-    return sources | {"streams": _CASE_STREAMS}
 
 
 def _sentence(error: UserError) -> str:

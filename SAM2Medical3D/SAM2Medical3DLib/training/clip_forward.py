@@ -28,14 +28,27 @@ class ClipForward(torch.nn.Module):
         self.architecture = architecture
 
     def forward(
-        self, frames: torch.Tensor, masks: torch.Tensor, plan: Plan, generator: torch.Generator
+        self,
+        frames: torch.Tensor,
+        masks: torch.Tensor,
+        plan: Plan,
+        generator: torch.Generator,
+        spacing: torch.Tensor | None = None,
     ) -> tuple[list[Prediction], Mapping[str, torch.Tensor]]:
         """See :class:`~.prediction.Pass`: a prediction for every slice that the decoder ran on.
 
         ``mask`` as first prompt is the object's own mask and is not predicted.
         """
-        batch, length = frames.shape[:2]
-        features = self._encode(frames)
+        return self._predictions(self._encode(frames), masks, plan, generator), {}
+
+    def _predictions(
+        self,
+        features: list[torch.Tensor],
+        masks: torch.Tensor,
+        plan: Plan,
+        generator: torch.Generator,
+    ) -> list[Prediction]:
+        batch, length = masks.shape[:2]
         outputs: dict[str, dict[int, dict]] = {
             "cond_frame_outputs": {},
             "non_cond_frame_outputs": {},
@@ -50,12 +63,12 @@ class ClipForward(torch.nn.Module):
         for t in range(1, length):
             points = prior = None
             if self.architecture.carry_mask:
-                points = no_points(batch, frames.device)
+                points = no_points(batch, masks.device)
                 prior = previous["pred_masks"].detach().clamp(-LIMIT, LIMIT)
             previous = self._step(features, t, outputs, length, points=points, prior=prior)
             outputs["non_cond_frame_outputs"][t] = previous
             predictions.append(_prediction(masks[:, t : t + 1], previous))
-        return predictions, {}
+        return predictions
 
     def _prompted(
         self,
@@ -138,5 +151,10 @@ class ClipForward(torch.nn.Module):
 
 def _prediction(target: torch.Tensor, output: dict, weight: float = 1.0) -> Prediction:
     return Prediction(
-        target, output["pred_masks"], output["ious"][:, 0], output["score"][:, 0], weight
+        target,
+        output["pred_masks"],
+        output["ious"][:, 0],
+        output["score"][:, 0],
+        weight,
+        output.get("boundary"),
     )

@@ -25,12 +25,13 @@ class Clip:
     """Consecutive slices with the masks of one target.
 
     `frames` float32 (T, S, S) in [0, 1]; `masks` bool (T, S, S), not empty on slice 0; `step` is
-    the distance of the slices in source voxels.
+    the distance of the slices in source voxels, `spacing` in millimetres.
     """
 
     frames: np.ndarray
     masks: np.ndarray
     step: int
+    spacing: float
 
 
 class ClipSampler:
@@ -113,7 +114,7 @@ class ClipSampler:
         masks = both[1] >= 0.5
         if masks[0].sum() < SMALLEST_AREA:
             return None
-        return Clip(vary_intensity(rng, both[0], masks), masks, step)
+        return Clip(vary_intensity(rng, both[0], masks), masks, step, step * source.spacing[axis])
 
 
 def _target(
@@ -137,10 +138,10 @@ def _occupancy(
 class ClipStream(IterableDataset):
     """An endless stream of single clips from `first_index` on, as dictionaries of tensors.
 
-    Each item has `frames` float32 (T, S, S), `masks` bool (T, S, S) and `index` int64 (). Loaded
-    with `batch_size=None`, the items come in the order of their indices whatever the number of
-    workers. `every` takes each n-th index only, for one process of several. Let `sampler.streams`
-    be a multiple of workers times processes: then no volume is made twice.
+    Each item has `frames` float32 (T, S, S), `masks` bool (T, S, S), `spacing` float32 () and
+    `index` int64 (). Loaded with `batch_size=None`, the items come in the order of their indices
+    whatever the number of workers. `every` takes each n-th index only, for one process of several.
+    Let `sampler.streams` be a multiple of workers times processes: then no volume is made twice.
     """
 
     def __init__(self, sampler: ClipSampler, first_index: int = 0, every: int = 1) -> None:
@@ -158,6 +159,7 @@ class ClipStream(IterableDataset):
             yield {
                 "frames": torch.from_numpy(clip.frames),
                 "masks": torch.from_numpy(clip.masks),
+                "spacing": torch.tensor(clip.spacing, dtype=torch.float32),
                 "index": torch.tensor(index),
             }
             index += workers * self.every

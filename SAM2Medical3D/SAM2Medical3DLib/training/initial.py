@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import UserError
+from ..models.boundary_network import BRANCH
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def _take(network: SAM2Base, model: str, parts: tuple[str, ...], recipe: Recipe)
     given = source.network.state_dict()
     own = network.state_dict()
     wanted = [n for n in own if not parts or n.startswith(parts)]
+    if not any(n.startswith(BRANCH) for n in given):
+        # A branch that the model was trained without begins as it is: changing no mask.
+        wanted = [n for n in wanted if not n.startswith(BRANCH)]
     unfit = [n for n in wanted if n not in given or given[n].shape != own[n].shape]
     if unfit or not wanted:
         raise UserError(

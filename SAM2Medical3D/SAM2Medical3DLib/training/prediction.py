@@ -29,6 +29,7 @@ class Prediction:
         iou: (B,) predicted IoU.
         score: (B,) logit of the object being there.
         weight: scales its loss.
+        boundary: (B, 1, S/4, S/4) logits of the mask's boundary, where the network detects it.
     """
 
     target: torch.Tensor
@@ -36,16 +37,23 @@ class Prediction:
     iou: torch.Tensor
     score: torch.Tensor
     weight: float = 1.0
+    boundary: torch.Tensor | None = None
 
 
 class Pass(Protocol):
     """A differentiable pass of a network over a batch: one per method, a torch module.
 
-    A new method is one class like this and one row in ``methods.py``.
+    Its submodule ``network`` is what is exported; what else it holds serves training only. A new
+    method is one class like this and one row in ``methods.py``.
     """
 
     def __call__(
-        self, frames: torch.Tensor, masks: torch.Tensor, plan: Plan, generator: torch.Generator
+        self,
+        frames: torch.Tensor,
+        masks: torch.Tensor,
+        plan: Plan,
+        generator: torch.Generator,
+        spacing: torch.Tensor | None = None,
     ) -> tuple[list[Prediction], Mapping[str, torch.Tensor]]:
         """Predictions, and losses that only this method has (already weighted).
 
@@ -54,5 +62,6 @@ class Pass(Protocol):
             masks: (B, T, S, S) float 0 or 1; the object is on slice 0.
             plan: what is prompted.
             generator: on the CPU; source of everything random.
+            spacing: (B,) millimetres between the slices; None in validation.
         """
         ...

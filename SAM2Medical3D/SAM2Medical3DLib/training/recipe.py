@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models.architecture import Architecture, check_image_size
+from .heads import Heads
 from .losses import TERMS
 from .methods import METHODS
 
@@ -98,6 +99,7 @@ class Recipe:
     initial: Initial = Initial()
     validation: Validation = Validation()
     losses: Mapping[str, float] = field(default_factory=dict)
+    heads: Heads | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -118,6 +120,27 @@ class Recipe:
         object.__setattr__(self, "losses", dict(self.losses or method.losses))
         architecture = replace(self.architecture, memory=method.memory)
         object.__setattr__(self, "architecture", architecture)
+        if method.heads:
+            object.__setattr__(self, "heads", self.heads or Heads())
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        heads = self.heads
+        if heads is None:
+            return
+        if not METHODS[self.method].heads:
+            raise UserError(f"The method {self.method} has no heads; leave [heads] out.")
+        if heads.bd and not self.architecture.boundary_dim:
+            raise UserError(
+                "Boundary detection needs its branch; give boundary_dim in [architecture], or "
+                "bd = 0 in [heads]."
+            )
+        single = [stage.name for stage in self.stages if stage.length < 2]
+        if heads.srpp and single:
+            raise UserError(
+                f"Stage '{single[0]}' has single slices, which have no relative position; give "
+                "it a length of 2 or more, or srpp = 0 in [heads]."
+            )
 
     @property
     def steps(self) -> int:
@@ -162,6 +185,7 @@ class Recipe:
                 initial=Initial(**initial),
                 validation=Validation(**values.get("validation", {})),
                 losses=values.get("losses", {}),
+                heads=Heads(**values["heads"]) if "heads" in values else None,
             )
         except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise UserError(f"The recipe '{path}' cannot be used: {error}.") from error

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALLEST_VOXELS = 100
 _THIN_MM = 1.5  # slabs of several slices imitate thicker slices only where slices are thin
+# Synthetic volumes have no scanner; a trunk of 192 voxels is about as wide as this makes it.
+SYNTHETIC_SPACING = (1.5, 1.5, 1.5)
 _SQUARE = 1.25  # largest ratio of the pixel's sides in a plane that clips are cut from
 
 
@@ -33,6 +35,7 @@ class Source:
         boxes: bounding box of each label, None where there is none.
         axes: probability of cutting slices across each axis.
         slabs: probability of averaging 1, 2, 3 or 4 slices into one.
+        spacing: millimetres between voxels along Z, Y, X.
     """
 
     image: np.ndarray
@@ -42,15 +45,16 @@ class Source:
     boxes: tuple[tuple[slice, slice, slice] | None, ...]
     axes: tuple[float, float, float] = (0.7, 0.15, 0.15)
     slabs: tuple[float, float, float, float] = (0.4, 0.3, 0.2, 0.1)
+    spacing: tuple[float, float, float] = SYNTHETIC_SPACING
 
     @classmethod
     def of(
-        cls, image: np.ndarray, labels: np.ndarray, parents: tuple[int, ...], **chances: tuple
+        cls, image: np.ndarray, labels: np.ndarray, parents: tuple[int, ...], **others: tuple
     ) -> Source:
         """With targets and boxes found."""
         counts = np.bincount(labels.ravel(), minlength=len(parents))
         targets = tuple(i for i in range(1, len(counts)) if counts[i] >= SMALLEST_VOXELS)
-        return cls(image, labels, parents, targets, (None, *find_objects(labels)), **chances)
+        return cls(image, labels, parents, targets, (None, *find_objects(labels)), **others)
 
     def family(self, label: int) -> list[int]:
         """The label and everything nested in it."""
@@ -90,6 +94,7 @@ class CaseSources:
     Args:
         cases: of the training or validation split.
         values: label values to learn; everything else is background.
+        channel: of cases with several modalities.
         skip_bad: go on with another case where one cannot be used, or raise its ``CaseError``.
         report: called with the sentence about a skipped case.
 
@@ -99,6 +104,7 @@ class CaseSources:
 
     cases: tuple[CaseFiles, ...]
     values: tuple[int, ...]
+    channel: int = 0
     skip_bad: bool = False
     report: Callable[[str], None] = print
 
@@ -108,10 +114,15 @@ class CaseSources:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, cases: Sequence[CaseFiles], *, skip_bad: bool = False
+        cls,
+        dataset: Dataset,
+        cases: Sequence[CaseFiles],
+        *,
+        channel: int = 0,
+        skip_bad: bool = False,
     ) -> CaseSources:
         """Of some cases of a dataset, with all of its (selected) classes."""
-        return cls(tuple(cases), tuple(sorted(dataset.classes.values())), skip_bad)
+        return cls(tuple(cases), tuple(sorted(dataset.classes.values())), channel, skip_bad)
 
     def __call__(self, seed: np.random.SeedSequence) -> Source:
         order = np.random.default_rng(seed).permutation(len(self.cases))
@@ -127,7 +138,7 @@ class CaseSources:
     def _load(self, case: CaseFiles) -> Source:
         from ..volume import IntensityMapping
 
-        loaded = case.load()
+        loaded = case.load(self.channel)
         labels = np.zeros(loaded.labels.shape, np.uint8)
         for number, value in enumerate(self.values, start=1):
             labels[loaded.labels == value] = number
@@ -142,6 +153,7 @@ class CaseSources:
             parents,
             axes=_axes(spacing),
             slabs=(0.4, 0.3, 0.2, 0.1) if thin else (1.0, 0.0, 0.0, 0.0),
+            spacing=tuple(float(mm) for mm in spacing),
         )
         if not source.targets:
             raise UserError(

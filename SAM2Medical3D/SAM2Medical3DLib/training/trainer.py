@@ -95,10 +95,11 @@ class Trainer:
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimiser.ema_decay)
         )
-        self.module, self.optimiser = self.accelerator.prepare(
-            self.method.make_pass(self.network, recipe.architecture), self._optimiser()
-        )
-        self.averaged = self.method.make_pass(self.average.module, recipe.architecture)
+        module = self.method.make_pass(self.network, recipe).to(self.device)
+        # What only training needs: no part of the averaged and exported network.
+        self.extra = {n: m for n, m in module.named_children() if n != "network"}
+        self.module, self.optimiser = self.accelerator.prepare(module, self._optimiser(module))
+        self.averaged = self.method.make_pass(self.average.module, recipe).to(self.device)
         self.step = 0
         self.seconds = 0.0
         self.best_dice, self.best_step = -1.0, 0
@@ -115,7 +116,7 @@ class Trainer:
 
     def run(self, until: int | None = None) -> None:
         """Train to the end of the recipe, or to step ``until``."""
-        end = min(self.recipe.steps, until or self.recipe.steps)
+        end = self.recipe.steps if until is None else min(until, self.recipe.steps)
         while self.step < end and not self.stopped_early:
             stage, within = self.recipe.stage_at(self.step)
             self._run_stage(stage, within, end)
@@ -165,8 +166,9 @@ class Trainer:
                 frames = batch["frames"].to(self.device, torch.float32)
                 masks = batch["masks"].to(self.device, torch.float32)
                 last = part == self.accumulate - 1
+                spacing = batch["spacing"].to(self.device)
                 with nullcontext() if last else self.accelerator.no_sync(self.module):
-                    predictions, extra = self.module(frames, masks, plan, generator)
+                    predictions, extra = self.module(frames, masks, plan, generator, spacing)
                     losses = prediction_losses(predictions, self.recipe.losses)
                     losses |= extra
                     losses["total"] = losses["total"] + sum(extra.values())
@@ -174,6 +176,9 @@ class Trainer:
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach()) / self.accumulate
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), 1.0)
+        # Apart, so that a head's large errors do not slow the network down.
+        for part in self.extra.values():
+            torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)
         # fp16 has its own way with infinite gradients: the scaler skips them and adapts.
         if torch.isfinite(torch.as_tensor(norm)) or self.accelerator.scaler is not None:
             self.optimiser.step()
@@ -206,10 +211,10 @@ class Trainer:
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.recipe.steps))
         return o.learning_rate * warm * (0.02 + 0.98 * cosine)
 
-    def _optimiser(self) -> torch.optim.Optimizer:
+    def _optimiser(self, module: torch.nn.Module) -> torch.optim.Optimizer:
         o = self.recipe.optimiser
         groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
-        for parameter in self.network.parameters():
+        for parameter in module.parameters():
             if parameter.requires_grad:
                 groups[parameter.ndim > 1].append(parameter)
         return torch.optim.AdamW(
@@ -260,6 +265,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
+            "extra": {n: m.state_dict() for n, m in self.extra.items()},
             "optimiser": self.optimiser.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "step": self.step,
@@ -292,6 +298,8 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
+        for name, part in self.extra.items():
+            part.load_state_dict(state["extra"][name])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
