@@ -61,6 +61,20 @@ class OtherSegments(enum.Enum):
         }[self]
 
 
+class Method(enum.Enum):
+    """How prompts are carried through the volume; values are names of ``METHODS``."""
+
+    SAM2 = "sam2"
+    RADSAM = "radsam"
+
+    def label(self) -> str:
+        """What the panel shows."""
+        return {
+            Method.SAM2: _("SAM 2 (memory of other slices)"),
+            Method.RADSAM: _("RadSAM (slice by slice)"),
+        }[self]
+
+
 @parameterNodeWrapper
 class SAM2Medical3DParameterNode:
     """The panel's choices, saved with the scene."""
@@ -71,6 +85,7 @@ class SAM2Medical3DParameterNode:
     positivePoints: vtkMRMLMarkupsFiducialNode
     negativePoints: vtkMRMLMarkupsFiducialNode
     roi: vtkMRMLMarkupsROINode
+    method: Method = Method.SAM2
     masking: OtherSegments = OtherSegments.OVERLAP
 
 
@@ -202,13 +217,14 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
     """Runs without the panel, for example from the Python console or a script.
 
     Args:
-        createPropagator: makes the propagation method; None is SAM 2 with the bundled model.
+        createPropagator: makes the propagator of a method, given its name; None takes the method's
+            bundled model.
     """
 
-    def __init__(self, createPropagator: Callable[[], object] | None = None) -> None:
+    def __init__(self, createPropagator: Callable[[str], object] | None = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         self._createPropagator = createPropagator or self._bundled
-        self._model: object | None = None
+        self._models: dict[str, object] = {}
 
     def getParameterNode(self) -> SAM2Medical3DParameterNode:
         return SAM2Medical3DParameterNode(super().getParameterNode())
@@ -237,7 +253,7 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
             parameters.volume,
             parameters.segmentation,
             parameters.segmentName,
-            self._createPropagator,
+            lambda: self._createPropagator(parameters.method.value),
             positive=parameters.positivePoints,
             negative=parameters.negativePoints,
             roi=parameters.roi,
@@ -245,13 +261,14 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
             progress=progress,
         )
 
-    def _bundled(self) -> object:
+    def _bundled(self, method: str) -> object:
         from SAM2Medical3DLib.models.registry import load_model
-        from SAM2Medical3DLib.propagation.registry import create_propagator
+        from SAM2Medical3DLib.propagation.registry import create_propagator, find_method
 
-        if self._model is None:
-            self._model = load_model("bundled")
-        return create_propagator("sam2", self._model)
+        name = find_method(method).default_model
+        if name not in self._models:
+            self._models[name] = load_model(name)
+        return create_propagator(method, self._models[name])
 
 
 class SAM2Medical3DTest(ScriptedLoadableModuleTest):
@@ -306,7 +323,7 @@ class SAM2Medical3DTest(ScriptedLoadableModuleTest):
         # I to the patient's left, J to the back: rows and columns as a slice view shows them.
         ijkToRas = np.diag([-1.0, -1.0, 3.0, 1.0])
         voxels = np.arange(6 * 10 * 12, dtype=np.int16).reshape(6, 10, 12)
-        logic = SAM2Medical3DLogic(Square)
+        logic = SAM2Medical3DLogic(lambda method: Square())
         parameters = logic.getParameterNode()
         parameters.volume = slicer.util.addVolumeFromArray(voxels, ijkToRas)
         add = slicer.mrmlScene.AddNewNodeByClass

@@ -70,6 +70,17 @@ def test_panel_and_parameter_node_agree(tree: ast.Module) -> None:
     assert combos == {found.findtext("receiver") for found in panel.iter("connection")}
 
 
+def test_the_panel_offers_methods_that_exist(tree: ast.Module) -> None:
+    from SAM2Medical3DLib.models.registry import model_info
+    from SAM2Medical3DLib.propagation.registry import METHODS
+
+    (offered,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Method")
+    names = [n.value.value for n in offered.body if isinstance(n, ast.Assign)]
+    assert names[:2] == ["sam2", "radsam"]
+    for name in names:
+        assert model_info(METHODS[name].default_model).state == "bundled"
+
+
 def test_index_entry_agrees_with_cmake() -> None:
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     said = dict(re.findall(r'set\(EXTENSION_(\w+)\s+"([^"]+)"\)', cmake))
