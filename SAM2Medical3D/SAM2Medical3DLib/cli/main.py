@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import demo, models, segment_command
+from . import demo, evaluate_command, models, segment_command
 
 _PROGRAM = "sam2medical3d"
 _COORDINATE_OPTIONS = ("--point", "--negative", "--box", "--slices")
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             _show_own_warnings_only(debug)
             parsed = _parser().parse_args([word for word in words if word != "--debug"])
+            parsed.words = (_PROGRAM, *words)
             return parsed.run(parsed)
     except KeyboardInterrupt:
         return _fail("stopped; nothing was written", 130)
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     segment_command.add_command(commands)
     models.add_commands(commands)
     demo.add_command(commands)
+    evaluate_command.add_command(commands)
     return parser
 
 

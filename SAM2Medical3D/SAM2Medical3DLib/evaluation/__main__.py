@@ -14,23 +14,17 @@ from ..errors import UserError
 from ..prompts import Prompts, SlicePrompt
 from ..propagation import Propagator, collect
 from .baselines import copy_slice, grow_by_intensity
-from .cases import Case, real_cases
+from .cases import real_cases
 from .clicks import next_click, tight_box
+from .metrics import dice
+from .objects import ObjectCase
+from .plan import choose_method
 
 PROMPT_KINDS = ("mask", "box", "click", "5 clicks")
 COLUMNS = ("copy", "intensity", *PROMPT_KINDS, "2D box", "2D click")
 
 
-def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two bool arrays, by MONAI; 1 where both are empty."""
-    import torch
-    from monai.metrics import compute_dice
-
-    pair = [torch.from_numpy(np.ascontiguousarray(a))[None, None] for a in (predicted, truth)]
-    return float(compute_dice(*pair, ignore_empty=False))
-
-
-def central_prompt(propagator: Propagator, case: Case, kind: str) -> SlicePrompt:
+def central_prompt(propagator: Propagator, case: ObjectCase, kind: str) -> SlicePrompt:
     """What a simulated user gives on the central slice: mask, box, click or 5 clicks."""
     truth = case.truth[case.central]
     if kind == "mask":
@@ -49,7 +43,7 @@ def central_prompt(propagator: Propagator, case: Case, kind: str) -> SlicePrompt
     return prompt
 
 
-def measure(propagator: Propagator, case: Case, kinds: Iterable[str]) -> dict[str, float]:
+def measure(propagator: Propagator, case: ObjectCase, kinds: Iterable[str]) -> dict[str, float]:
     """Dice per column, and seconds per propagated slice."""
     row = {
         "copy": dice(copy_slice(case), case.truth),
@@ -73,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m SAM2Medical3DLib.evaluation", description=__doc__
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--model", help="default: the method's own")
     parser.add_argument("--method", default="sam2")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--plane", default="axial", choices=("axial", "coronal", "sagittal"))
@@ -84,14 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     from ..propagation.registry import create_propagator
 
     try:
-        model = load_model(options.model, device=options.device)
+        choice = choose_method(options.method, options.model)
+        model = load_model(choice.model, device=options.device)
         propagator = create_propagator(options.method, model, field_of_view=options.field_of_view)
         rows: list[dict[str, float]] = []
         print("| case | " + " | ".join(COLUMNS) + " |")
         print("| --- |" + " --- |" * len(COLUMNS))
         for case in real_cases(options.data, options.plane):
             rows.append(measure(propagator, case, options.prompts))
-            _print(case.name, rows[-1])
+            _print(case.title, rows[-1])
         means = {k: float(np.mean([r[k] for r in rows if k in r])) for k in rows[0]}
         _print("**mean**", means)
         best = float(np.mean([max(r["copy"], r["intensity"]) for r in rows]))

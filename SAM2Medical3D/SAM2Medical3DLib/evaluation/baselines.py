@@ -1,27 +1,36 @@
-"""What needs no learning. A model that does not beat both is worthless."""
+"""What needs no learning. A model that does not beat copy and intensity is worthless."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
-from .cases import Case
+from .objects import ObjectCase
 
 
-def copy_slice(case: Case) -> np.ndarray:
-    """The central slice's mask over the object's true extent."""
+def copy_slice(case: ObjectCase) -> np.ndarray:
+    """The prompted slice's mask over the object's true extent."""
     result = np.zeros_like(case.truth)
-    shown = np.flatnonzero(case.truth.any((1, 2)))
+    shown = case.shown
     result[shown[0] : shown[-1] + 1] = case.truth[case.central]
     return result
 
 
-def grow_by_intensity(case: Case) -> np.ndarray:
-    """The central slice's mask grown slice by slice.
+def prompt_only(case: ObjectCase) -> np.ndarray:
+    """The prompted slice's mask on that slice, and nothing elsewhere."""
+    result = np.zeros_like(case.truth)
+    result[case.central] = case.truth[case.central]
+    return result
+
+
+def grow_by_intensity(case: ObjectCase) -> np.ndarray:
+    """The prompted slice's mask grown slice by slice.
 
     Each slice keeps the pixels of the previous mask's neighbourhood (dilated by 3) within two
-    standard deviations of the central slice's mean, of these the parts that touch the eroded
-    previous mask, with holes filled; it ends under a tenth of the central area.
+    standard deviations of the prompted slice's mean, of these the parts that touch the eroded
+    previous mask, with holes filled; it ends under a tenth of the prompted slice's area.
     """
     geometry, volume = case.stack.geometry, case.stack.volume
     image = geometry.to_stack(volume.array)
@@ -46,3 +55,12 @@ def grow_by_intensity(case: Case) -> np.ndarray:
             result[index] = previous = found
             index += step
     return result
+
+
+# References in every report. Each is given the prompted slice's true mask, whatever the protocol's
+# prompt is: what a user would have who paints that slice by hand.
+REFERENCES: dict[str, Callable[[ObjectCase], np.ndarray]] = {
+    "copy": copy_slice,
+    "intensity": grow_by_intensity,
+    "prompt only": prompt_only,
+}

@@ -33,9 +33,9 @@ class Phantom(NamedTuple):
     names: dict[int, str]
 
 
-def abdomen_phantom() -> Phantom:
-    """Computes the phantom, in a few seconds; always the same."""
-    rng = np.random.default_rng(20)
+def abdomen_phantom(seed: int = 20) -> Phantom:
+    """Computes the phantom, in a few seconds; always the same for a seed."""
+    rng = np.random.default_rng(seed)
     scene = Scene(Space(SIZE, SPACING, 3.0, rng), rng)
     cavity = trunk(scene)
     gut(scene)

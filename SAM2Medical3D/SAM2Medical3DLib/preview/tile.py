@@ -49,8 +49,13 @@ def draw_tile(
     grey = Image.fromarray(np.ascontiguousarray(stack.frame(index)[crop.rows, crop.cols]))
     tile = grey.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
     overlay = Image.new("RGBA", [n * _SUPERSAMPLING for n in size])
-    for object_id, mask in masks.items():
-        _draw_contour(overlay, mask[index][crop.rows, crop.cols], colours[object_id])
+    shown = {o: mask[index][crop.rows, crop.cols] for o, mask in masks.items()}
+    shown = {o: _enlarged(mask, overlay.size) for o, mask in shown.items() if mask.any()}
+    for object_id, large in shown.items():
+        overlay.paste((*to_rgb(colours[object_id]), 32), mask=large)
+    # Lines last: no object's area hides the contour of another one.
+    for object_id, large in shown.items():
+        _draw_contour(overlay, large, colours[object_id])
     given = [slices[index] for slices in prompts.by_object.values() if index in slices]
     for prompt in given:
         _draw_prompt(overlay, prompt, crop)
@@ -60,18 +65,18 @@ def draw_tile(
     return tile
 
 
-def _draw_contour(overlay: Image.Image, mask: np.ndarray, colour: Colour) -> None:
-    if not mask.any():
-        return
+def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A mask at the overlay's size with smooth borders, 0 or 255."""
     large = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).resize(
-        overlay.size, Image.Resampling.BILINEAR
+        size, Image.Resampling.BILINEAR
     )
-    large = large.point(lambda value: 255 if value > 127 else 0)
+    return large.point(lambda value: 255 if value > 127 else 0)
+
+
+def _draw_contour(overlay: Image.Image, large: Image.Image, colour: Colour) -> None:
     inner, outer = large.filter(ImageFilter.MinFilter(5)), large.filter(ImageFilter.MaxFilter(3))
     line = Image.fromarray(np.asarray(outer) - np.asarray(inner))
-    rgb = to_rgb(colour)
-    overlay.paste((*rgb, 32), mask=large)
-    overlay.paste((*rgb, 255), mask=line)
+    overlay.paste((*to_rgb(colour), 255), mask=line)
 
 
 def _draw_prompt(overlay: Image.Image, prompt: SlicePrompt, crop: Crop) -> None:
