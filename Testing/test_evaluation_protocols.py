@@ -107,7 +107,8 @@ def test_references() -> None:
 @pytest.fixture(scope="module")
 def worker() -> Worker:
     """Every method with its own bundled model."""
-    return Worker(Plan(tuple(choose_method(m) for m in METHODS), tuple(PROTOCOLS)), "cpu")
+    choices = (choose_method(m.name, m.default_model or "bundled") for m in METHODS.values())
+    return Worker(Plan(tuple(choices), tuple(PROTOCOLS)), "cpu")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -147,3 +147,12 @@ def test_the_command_line_shows_boundaries_and_leaves_them_out(
 
 def test_the_method_is_named_with_its_paper() -> None:
     assert "Yang, Xu, Tian 2025" in METHODS[METHOD].source
+
+
+def test_the_method_asks_for_a_model_as_long_as_none_is_bundled() -> None:
+    from SAM2Medical3DLib.propagation.registry import find_method
+
+    method = find_method(METHOD)
+    assert method.choose_model("my.safetensors") == "my.safetensors"
+    with pytest.raises(UserError, match="train one and give it with --model"):
+        method.choose_model(None)

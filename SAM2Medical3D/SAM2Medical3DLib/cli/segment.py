@@ -89,7 +89,7 @@ def run_segment(settings: SegmentSettings, progress: Progress | None = None) -> 
     from ..models.registry import load_model
 
     model = load_model(
-        settings.model or method.default_model,
+        method.choose_model(settings.model),
         image_size=settings.image_size,
         config=settings.config,
         device=settings.device,

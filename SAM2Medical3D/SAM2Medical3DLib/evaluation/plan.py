@@ -51,7 +51,7 @@ def choose_method(
     from ..models.registry import MODELS, file_sha256, load_model
     from ..propagation.registry import find_method
 
-    model = model or find_method(method).default_model
+    model = find_method(method).choose_model(model)
     find_method(method)
     path = next((info.path for info in MODELS if info.name == model), Path(model))
     if not path.is_file():
