@@ -52,7 +52,6 @@ def choose_method(
     from ..propagation.registry import find_method
 
     model = find_method(method).choose_model(model)
-    find_method(method)
     path = next((info.path for info in MODELS if info.name == model), Path(model))
     if not path.is_file():
         load_model(model, device="cpu")  # says what is missing
