@@ -102,6 +102,9 @@ class _RemoteWorker:
     """A worker in a process of its own. What is wrong with its model is told, not raised."""
 
     def __init__(self, options: WorkerOptions) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # as many cores as it was given, whatever the environment says
         self._problem = ""
         try:
             self._worker = Worker(options.plan, options.device, options.cache_bytes)
