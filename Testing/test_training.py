@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
+from disc_clips import disc_clips
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.models.architecture import Architecture, build
 from SAM2Medical3DLib.models.dense_prompts import render_prompts
@@ -70,7 +71,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tmp_path: Path)
 
 def test_the_loss_falls_on_a_tiny_set() -> None:
     torch.manual_seed(0)
-    frames, masks = _discs()
+    frames, masks = disc_clips()
     forward = ClipForward(build(TINY).train(), TINY)
     head = forward.network.sam_mask_decoder.pred_obj_score_head
     torch.nn.init.constant_(head.layers[-1].bias, 3)
@@ -89,7 +90,7 @@ def test_the_loss_falls_on_a_tiny_set() -> None:
 
 def test_every_part_of_the_network_learns_from_clips() -> None:
     torch.manual_seed(0)
-    frames, masks = _discs()
+    frames, masks = disc_clips()
     network = build(TINY).train()
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3)
     predictions, _ = ClipForward(network, TINY)(
@@ -118,7 +119,7 @@ def test_a_perfect_and_an_empty_prediction() -> None:
 
 
 def test_simulated_prompts_are_where_they_should_be() -> None:
-    _, masks = _discs()
+    _, masks = disc_clips()
     generator = torch.Generator().manual_seed(0)
     target = masks[:, :1]
     for _ in range(20):
@@ -138,7 +139,7 @@ def test_simulated_prompts_are_where_they_should_be() -> None:
 
 
 def test_no_click_is_given_where_there_is_no_error() -> None:
-    _, masks = _discs()
+    _, masks = disc_clips()
     target = masks[:, :1]
     exact = F.interpolate(target, scale_factor=1.0) * 18 - 9
     correction = sample_correction(exact, target, 64, torch.Generator().manual_seed(0))
@@ -250,18 +251,3 @@ def test_plans_follow_the_stage() -> None:
     assert {p.first for p in plans} == {"box", "click"}
     assert {p.corrections for p in plans} == {0, 1, 2, 3}
     assert 70 < sum(p.corrections == 0 for p in plans) < 130
-
-
-def _discs() -> tuple[torch.Tensor, torch.Tensor]:
-    """(4, 3, 64, 64) frames and masks of discs that move and shrink."""
-    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    masks = torch.stack(
-        [
-            torch.stack(
-                [(torch.hypot(y - 30 - 2 * t, x - 24 - 4 * n) < 14 - t).float() for t in range(3)]
-            )
-            for n in range(4)
-        ]
-    )
-    noise = torch.rand(masks.shape, generator=torch.Generator().manual_seed(1))
-    return 0.3 + 0.4 * masks + 0.1 * noise, masks

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disc_clips import disc_clips
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.models.architecture import Architecture, build
-from SAM2Medical3DLib.models.image_network import without_memory
 from SAM2Medical3DLib.models.registry import load_model
 from SAM2Medical3DLib.training.__main__ import main
 from SAM2Medical3DLib.training.losses import prediction_losses
@@ -114,7 +114,8 @@ def test_targets_have_a_neighbour_that_shows_the_object() -> None:
 def test_the_network_is_sam2_without_memory(tmp_path: Path) -> None:
     whole = build(replace(TINY, memory=True))
     network = build(TINY)
-    network.load_state_dict(without_memory(whole.state_dict()))
+    weights = whole.state_dict()
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
     assert not [n for n, _ in network.named_parameters() if "memory" in n or "maskmem" in n]
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     points = {
@@ -143,7 +144,7 @@ def test_official_configurations_make_2d_networks_too() -> None:
 
 def test_the_loss_falls_on_a_tiny_set() -> None:
     torch.manual_seed(0)
-    frames, masks = _clips()
+    frames, masks = disc_clips()
     module = SliceForward(build(TINY).train(), TINY)
     head = module.network.sam_mask_decoder.pred_obj_score_head
     torch.nn.init.constant_(head.layers[-1].bias, 3)
@@ -167,7 +168,7 @@ def test_the_loss_falls_on_a_tiny_set() -> None:
 @pytest.mark.parametrize("first", METHODS["radsam"].prompts)
 def test_rounds_are_supervised_and_reach_every_part(first: str) -> None:
     torch.manual_seed(0)
-    frames, masks = _clips()
+    frames, masks = disc_clips()
     network = build(TINY).train()
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3)
     predictions, _ = SliceForward(network, TINY)(
@@ -315,21 +316,6 @@ def _discs(radius: float, offset: int) -> torch.Tensor:
     distance = torch.hypot(y - 32 - offset / 2, x - 32 - offset)
     disc = (distance < radius).float()
     return torch.stack([disc, disc * (distance > radius / 3)])[:, None]
-
-
-def _clips() -> tuple[torch.Tensor, torch.Tensor]:
-    """(4, 3, 64, 64) frames and masks of discs that move and shrink."""
-    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    masks = torch.stack(
-        [
-            torch.stack(
-                [(torch.hypot(y - 30 - 2 * t, x - 24 - 4 * n) < 14 - t).float() for t in range(3)]
-            )
-            for n in range(4)
-        ]
-    )
-    noise = torch.rand(masks.shape, generator=torch.Generator().manual_seed(1))
-    return 0.3 + 0.4 * masks + 0.1 * noise, masks
 
 
 def _msd_folder(folder: Path, cases: int, spacing: tuple = (1.0, 1.0, 1.0)) -> None:

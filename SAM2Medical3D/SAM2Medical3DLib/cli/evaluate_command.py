@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .network_options import add_network_options, positive
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Runner
@@ -97,7 +98,7 @@ def _add_case_options(parser: argparse.ArgumentParser) -> None:
     )
     cases.add_argument("--only", nargs="+", default=[], metavar="CASE", help="only these cases")
     cases.add_argument(
-        "--limit", type=_positive, metavar="N", help="only the first N cases of each folder"
+        "--limit", type=positive, metavar="N", help="only the first N cases of each folder"
     )
 
 
@@ -108,11 +109,11 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
         help="shen2024: only the slices with more than 256 pixels of the object, or both",
     )  # fmt: skip
     group.add_argument(
-        "--clicks", type=_positive, default=5, metavar="N",
+        "--clicks", type=positive, default=5, metavar="N",
         help="shen2024-5clicks: clicks, 1 to 10 (default: 5)",
     )  # fmt: skip
     group.add_argument(
-        "--rounds", type=_positive, default=5, metavar="N",
+        "--rounds", type=positive, default=5, metavar="N",
         help="radsam-edit: rounds of corrections (default: 5)",
     )  # fmt: skip
     group.add_argument(
@@ -143,34 +144,13 @@ def _add_method_options(parser: argparse.ArgumentParser) -> None:
         "--method", nargs="+", default=["sam2"], metavar="NAME",
         help="one or several propagation methods, or all (default: sam2)",
     )  # fmt: skip
-    group.add_argument(
-        "--model", metavar="NAME|PATH",
-        help="a name that 'models' lists, or a checkpoint file (default: each method's own)",
-    )  # fmt: skip
-    group.add_argument(
-        "--config", metavar="NAME|FILE",
-        help="configuration of a checkpoint file: a sam2 name or YAML file",
-    )  # fmt: skip
-    group.add_argument(
-        "--image-size", type=_positive, metavar="PIXELS", help="side of the model's square input"
-    )
-    group.add_argument(
-        "--field-of-view", choices=["model", "auto", "slice"], default="model",
-        help="what the model is shown, as for 'segment'",
-    )  # fmt: skip
-    group.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
-    )
-    group.add_argument(
-        "--cache-mb", type=_positive, default=512, metavar="MB",
-        help="memory for cached image embeddings, for each method (default: 512)",
-    )  # fmt: skip
+    add_network_options(group)
     group.add_argument(
         "--ray", nargs="?", const="", metavar="ADDRESS",
         help="share the work among workers on this machine, or on the Ray cluster at ADDRESS",
     )  # fmt: skip
     group.add_argument(
-        "--workers", type=_positive, metavar="N",
+        "--workers", type=positive, metavar="N",
         help="workers on Ray (default: one for each GPU, else for each core)",
     )  # fmt: skip
 
@@ -275,9 +255,3 @@ def _runner(arguments: argparse.Namespace, plan: Plan) -> tuple[Runner, str]:
         )
     device = choose_device(arguments.device)
     return functools.partial(run_here, options=options), f"one process on {device}"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
-    return int(text)

@@ -10,6 +10,7 @@ from ..geometry import Plane
 from ..propagation import Direction
 from ..propagation.registry import DEFAULT_METHOD, METHODS
 from ..propagation.stopping import StoppingRule
+from .network_options import add_network_options, positive
 from .progress import ProgressLine
 from .segment import SegmentOutcome, run_segment
 from .settings import SegmentSettings, Triple
@@ -112,28 +113,10 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """The propagation method and the model it runs."""
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model", metavar="NAME|PATH",
-        help="a name that 'models' lists, or a checkpoint file (default: the method's own)",
-    )  # fmt: skip
-    group.add_argument(
-        "--config", metavar="NAME|FILE",
-        help="configuration of a checkpoint file: a sam2 name or YAML file",
-    )  # fmt: skip
-    group.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="side of the model's square input"
-    )
-    group.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
-    )
+    add_network_options(group)
     group.add_argument(
         "--method", default=DEFAULT_METHOD, metavar="NAME",
         help=f"propagation method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
-    )  # fmt: skip
-    group.add_argument(
-        "--field-of-view", choices=["model", "auto", "slice"], default="model",
-        help="auto shows the model the surroundings of the object, slice whole slices (default: "
-        "what the model was made for)",
     )  # fmt: skip
     rule = StoppingRule()
     group.add_argument(
@@ -142,7 +125,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         f"(default: {rule.lowest_score:g})",
     )  # fmt: skip
     group.add_argument(
-        "--stop-slices", type=_positive, metavar="N",
+        "--stop-slices", type=positive, metavar="N",
         help=f"radsam: so many poor slices in a row end an object (default: {rule.poor_slices})",
     )  # fmt: skip
     group.add_argument(
@@ -153,10 +136,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-boundary-refinement", action="store_true",
         help="sam2-3dmed: masks as they are before their boundaries are refined",
-    )  # fmt: skip
-    group.add_argument(
-        "--cache-mb", type=_positive, default=512, metavar="MB",
-        help="memory for cached image embeddings (default: 512)",
     )  # fmt: skip
 
 
@@ -266,9 +245,3 @@ def _range(text: str) -> tuple[int | None, int | None]:
         return (int(first) if first else None), (int(last) if last else None)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}' is not first:last, such as 20:60") from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
-    return int(text)

@@ -15,10 +15,11 @@ from ..prompts import Prompts, SlicePrompt
 from ..propagation import Propagator, collect
 from .baselines import copy_slice, grow_by_intensity
 from .cases import real_cases
-from .clicks import next_click, tight_box
+from .clicks import next_click
 from .metrics import dice
 from .objects import ObjectCase
 from .plan import choose_method
+from .protocols.base import first_prompt
 
 PROMPT_KINDS = ("mask", "box", "click", "5 clicks")
 COLUMNS = ("copy", "intensity", *PROMPT_KINDS, "2D box", "2D click")
@@ -27,11 +28,7 @@ COLUMNS = ("copy", "intensity", *PROMPT_KINDS, "2D box", "2D click")
 def central_prompt(propagator: Propagator, case: ObjectCase, kind: str) -> SlicePrompt:
     """What a simulated user gives on the central slice: mask, box, click or 5 clicks."""
     truth = case.truth[case.central]
-    if kind == "mask":
-        return SlicePrompt(mask=truth)
-    if kind == "box":
-        return SlicePrompt(box=tight_box(truth))
-    prompt = SlicePrompt((next_click(truth, np.zeros_like(truth)),))
+    prompt = first_prompt(truth, "point" if "click" in kind else kind)
     for _ in range(4 if kind == "5 clicks" else 0):
         shown = propagator.predict_slice(
             case.stack, Prompts.single(case.central, prompt), case.central

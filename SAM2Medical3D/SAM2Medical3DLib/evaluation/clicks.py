@@ -73,6 +73,13 @@ def worst_error_click(
     return CorrectiveClick(place[0], Point(float(place[1]), float(place[2]), positive))
 
 
+def deepest_pixel(region: np.ndarray) -> Point:
+    """A positive click at the deepest pixel of a (H, W) bool region, however thin it is."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    row, col = np.unravel_index(np.argmax(depth), depth.shape)
+    return Point(float(row), float(col))
+
+
 def tight_box(mask: np.ndarray) -> Box:
     """The box of a mask's pixels."""
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))

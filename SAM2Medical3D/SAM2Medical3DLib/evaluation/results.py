@@ -53,7 +53,6 @@ class Row:
     error: str = ""
 
 
-METRICS = ("dice", "iou", "hd95_mm", "nsd")
 COLUMNS = tuple(field.name for field in fields(Row))
 
 

@@ -42,9 +42,3 @@ class ImageNetwork(SAM2Base):
         """The coarsest feature map (B, C, h, w) as SAM 2 gives it to its heads on a first frame."""
         features = current_vision_feats[-1] + self.no_mem_embed
         return features.permute(1, 2, 0).unflatten(2, feat_sizes[-1])
-
-
-def without_memory(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a SAM 2.1 checkpoint that an :class:`ImageNetwork` has too."""
-    parts = ("image_encoder.", "sam_prompt_encoder.", "sam_mask_decoder.", "no_mem_embed")
-    return {name: value for name, value in weights.items() if name.startswith(parts)}

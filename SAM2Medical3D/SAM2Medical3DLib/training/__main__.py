@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import UserError, clear_sentence
 from .case_options import add_case_options, case_settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         trainer.run(options.until)
     except UserError as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {clear_sentence(error)}", file=sys.stderr)
         return 2
     if trainer.stopped_early:
         print(f"Stopped at step {trainer.step}: no better validation Dice since step "
@@ -95,12 +95,6 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         initial = replace(recipe.initial, frozen=tuple(options.frozen))
         recipe = replace(recipe, initial=initial)
     return recipe.without_noisy_masks() if options.without_noisy_masks else recipe
-
-
-def _sentence(error: UserError) -> str:
-    """The message of an error, also when a clip worker's traceback came with it."""
-    last = str(error).strip().splitlines()[-1]
-    return last.split("Error: ", 1)[-1]
 
 
 if __name__ == "__main__":

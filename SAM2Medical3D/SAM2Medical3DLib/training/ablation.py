@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import UserError, clear_sentence
 from .case_options import add_case_options, case_settings
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             torch.set_num_threads(options.threads)
         table, problems = run(options)
     except UserError as error:
-        print(f"error: {str(error).strip().splitlines()[-1].split('Error: ', 1)[-1]}",
-              file=sys.stderr)  # fmt: skip
+        print(f"error: {clear_sentence(error)}", file=sys.stderr)
         return 2
     print(table)
     for sentence in problems:

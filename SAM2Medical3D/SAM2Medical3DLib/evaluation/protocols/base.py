@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
-from ...prompts import Point, Prompts, SlicePrompt
+from ...prompts import Prompts, SlicePrompt
 from ...propagation import Propagator, collect
 from ...volume import SliceStack
-from ..clicks import next_click, tight_box
+from ..clicks import deepest_pixel, next_click, tight_box
 from ..objects import ObjectCase
 
 PROMPT_KINDS = ("point", "box", "mask")
@@ -115,16 +114,10 @@ def first_prompt(truth: np.ndarray, kind: str) -> SlicePrompt:
         return SlicePrompt(mask=truth)
     if kind == "box":
         return SlicePrompt(box=tight_box(truth))
-    return SlicePrompt((next_click(truth, np.zeros_like(truth)) or _deepest_pixel(truth),))
+    return SlicePrompt((next_click(truth, np.zeros_like(truth)) or deepest_pixel(truth),))
 
 
 def collected(propagator: Propagator, stack: SliceStack, prompts: Prompts) -> np.ndarray:
     """The propagated mask of object 1, (slice, row, column) bool."""
     found = collect(propagator.propagate(stack, prompts), stack.geometry)
     return found.get(1, np.zeros(stack.shape, bool))
-
-
-def _deepest_pixel(truth: np.ndarray) -> Point:
-    depth = ndimage.distance_transform_edt(np.pad(truth, 1))[1:-1, 1:-1]
-    row, col = np.unravel_index(np.argmax(depth), depth.shape)
-    return Point(float(row), float(col))
