@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,13 +14,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from platformdirs.unix import Unix
 
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.models import download
 from SAM2Medical3DLib.models.architecture import Architecture, build, build_from_config
-from SAM2Medical3DLib.models.checkpoint import read_weights, save_weights
+from SAM2Medical3DLib.models.checkpoint import read_metadata, read_weights, save_weights
 from SAM2Medical3DLib.models.device import choose_device
-from SAM2Medical3DLib.models.registry import MODELS, list_models, load_model, model_info
+from SAM2Medical3DLib.models.registry import (
+    MODELS,
+    described_architecture,
+    list_models,
+    load_model,
+    model_info,
+    remove_model,
+)
 
 TINY = Architecture(
     image_size=64, embed_dim=16, model_dim=32, memory_dim=16, memory_layers=1, feedforward_dim=32
@@ -130,6 +140,83 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(
     assert download.fetch(f"{url}/w.pt", "w.pt", digest, 5).read_bytes() == b"whole"
 
 
+@pytest.mark.parametrize("answer", ["no", "raise", "value error"])
+def test_a_download_can_be_cancelled_in_the_middle(
+    cache: Path, server: tuple[str, Path], answer: str
+) -> None:
+    url, folder = server
+    content = bytes(2_000_000)
+    (folder / "w.pt").write_bytes(content)
+    seen: list[int] = []
+
+    def progress(done: int, total: int) -> bool:
+        seen.append(done)
+        if done < total / 2:
+            return True
+        if answer == "no":
+            return False
+        raise KeyError("closed") if answer == "raise" else ValueError("closed")
+
+    expected = {"no": download.DownloadCancelled, "raise": KeyError, "value error": ValueError}
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(expected[answer]) as caught:
+        download.fetch(f"{url}/w.pt", "w.pt", digest, len(content), progress)
+    assert "published" not in str(caught.value)
+    assert seen[-1] < len(content)
+    assert list(cache.iterdir()) == []
+    assert download.fetch(f"{url}/w.pt", "w.pt", digest, len(content)).stat().st_size == 2_000_000
+    assert [path.name for path in cache.iterdir()] == ["w.pt"]
+
+
+def test_what_a_killed_program_left_is_discarded(cache: Path, server: tuple[str, Path]) -> None:
+    url, folder = server
+    (folder / "w.pt").write_bytes(b"whole")
+    partial = cache / "partial"
+    partial.mkdir(parents=True)
+    old, running = partial / "tmp_old", partial / "tmp_running"
+    for path in (old, running):
+        path.write_bytes(b"who")
+    os.utime(old, (0, 0))
+    download.fetch(f"{url}/w.pt", "w.pt", hashlib.sha256(b"whole").hexdigest(), 5)
+    assert list(partial.iterdir()) == [running]
+
+
+def test_only_downloaded_models_are_removed(cache: Path, tmp_path: Path) -> None:
+    assert remove_model("sam2.1-tiny") == 0
+    cache.mkdir()
+    (cache / "sam2.1_hiera_tiny.pt").write_bytes(bytes(1234))
+    (cache / "mine.txt").write_text("not ours")
+    assert model_info("sam2.1-tiny").state == "installed"
+    assert remove_model("sam2.1-tiny") == 1234
+    assert model_info("sam2.1-tiny").state == "not downloaded"
+    assert [path.name for path in cache.iterdir()] == ["mine.txt"]
+    for name in ("bundled", "bundled-radsam"):
+        with pytest.raises(UserError, match="stays"):
+            remove_model(name)
+        assert model_info(name).path.is_file()
+    with pytest.raises(UserError, match="Unknown model"):
+        remove_model(str(cache / "mine.txt"))
+    with pytest.raises(ValueError, match="not the name"):
+        download.remove("../mine.txt")
+    # Where the user has linked a file of their own, the file stays.
+    (tmp_path / "weights.pt").write_bytes(bytes(10))
+    (cache / "sam2.1_hiera_tiny.pt").symlink_to(tmp_path / "weights.pt")
+    remove_model("sam2.1-tiny")
+    assert (tmp_path / "weights.pt").is_file()
+
+
+def test_the_cache_is_where_the_system_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(download.CACHE_VARIABLE, raising=False)
+    for home in ("", "/tmp/caches"):
+        monkeypatch.setenv("XDG_CACHE_HOME", home)
+        assert download.cache_folder() == Path(Unix("sam2medical3d").user_cache_dir)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert download.cache_folder() == Path.home() / "Library/Caches/sam2medical3d"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    assert download.cache_folder() == Path("/local/sam2medical3d/Cache")
+
+
 def test_no_connection_is_one_sentence(cache: Path) -> None:
     with pytest.raises(UserError, match="cannot be reached"):
         download.fetch("http://127.0.0.1:9/w.pt", "w.pt", "0" * 64, 8)
@@ -166,6 +253,26 @@ def test_a_tampered_official_file_is_refused(cache: Path) -> None:
 def test_a_custom_checkpoint_describes_itself(tiny: Path) -> None:
     assert load_model(str(tiny), device="cpu").network.image_size == 64
     assert load_model(str(tiny), image_size=128, device="cpu").network.image_size == 128
+
+
+def test_a_checkpoint_says_what_it_is_without_being_loaded(tiny: Path, tmp_path: Path) -> None:
+    assert described_architecture(tiny) == TINY
+    assert read_metadata(tiny) == read_weights(tiny)[1]
+    for info in MODELS[:2]:
+        assert read_metadata(info.path) == read_weights(info.path)[1]
+    assert model_info("bundled").architecture.memory
+    assert not model_info("bundled-radsam").architecture.memory
+    assert model_info("sam2.1-tiny").architecture.memory
+    pt = tmp_path / "weights.pt"
+    torch.save({}, pt)
+    assert described_architecture(pt) is None
+    damaged = tmp_path / "damaged.safetensors"
+    for content in (b"", b"abc", b"\xff" * 100, (5).to_bytes(8, "little") + b"[1, 2"):
+        damaged.write_bytes(content)
+        with pytest.raises(UserError, match="damaged"):
+            described_architecture(damaged)
+    with pytest.raises(UserError, match="no checkpoint"):
+        described_architecture(tmp_path / "nowhere.pt")
 
 
 def test_a_pt_checkpoint_needs_its_configuration(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_LONGEST_HEADER = 100_000_000  # as safetensors itself has it
+
+
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors by name and the file's text metadata (empty for ``.pt``).
 
@@ -21,9 +25,7 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     Raises:
         UserError: no such file, truncated or damaged, or not weights at all.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint '{path}'.")
+    path = _existing(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open
 
@@ -46,6 +48,28 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     ):
         raise UserError(f"The checkpoint '{path}' holds no model weights.")
     return weights, {}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text metadata of a checkpoint (empty for ``.pt``), from its first bytes alone.
+
+    Needs neither torch nor safetensors, so a file can be judged before they are installed.
+
+    Raises:
+        UserError: no such file, or damaged.
+    """
+    path = _existing(path)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError(length)
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+        return {str(key): str(value) for key, value in metadata.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"The checkpoint '{path}' is damaged or truncated.") from error
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -80,3 +104,10 @@ def save_weights(
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata=dict(metadata))
     partial.replace(path)
+
+
+def _existing(path: Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint '{path}'.")
+    return path

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .architecture import OFFICIAL_CONFIGS, Architecture, build, build_from_config
-from .checkpoint import load_weights, read_weights
+from .checkpoint import load_weights, read_metadata, read_weights
 from .device import choose_device
-from .download import cache_folder, fetch
+from .download import Progress, cache_folder, fetch, remove
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +56,12 @@ class ModelInfo:
     def path(self) -> Path:
         """Where the file is, or would be once downloaded."""
         return bundled_file(self.file) if self.is_bundled else cache_folder() / self.file
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network that the file is for, as far as it is known without torch."""
+        own = None if self.config else described_architecture(self.path)
+        return own or Architecture(image_size=self.image_size, config=self.config)
 
     @property
     def state(self) -> str:
@@ -119,6 +124,16 @@ class LoadedModel:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+def described_architecture(path: Path) -> Architecture | None:
+    """The network that a checkpoint says it is for; None where it does not say.
+
+    Raises:
+        UserError: no such file, damaged, or a description of another version.
+    """
+    metadata = read_metadata(path)
+    return Architecture.from_json(metadata["architecture"]) if "architecture" in metadata else None
+
+
 def list_models() -> list[ModelInfo]:
     """All models that can be named."""
     return list(MODELS)
@@ -137,19 +152,32 @@ def model_info(name: str) -> ModelInfo:
     raise UserError(f"Unknown model '{name}'; use {names}, or the path of a checkpoint.")
 
 
-def download_model(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
+def download_model(name: str, progress: Progress | None = None) -> Path:
     """Download and verify a model's file unless it is there.
 
     Args:
-        progress: called with bytes done and bytes in all.
+        progress: called with bytes done and bytes in all; False cancels.
 
     Raises:
+        DownloadCancelled: the progress callback gave False.
         UserError: unknown name, no connection, no space, or a file that fails verification.
     """
     info = model_info(name)
     if info.is_bundled:
         return info.path
     return fetch(info.url, info.file, info.sha256, info.size_bytes, progress)
+
+
+def remove_model(name: str) -> int:
+    """Delete a downloaded model's file; gives the bytes that this freed, 0 if it was not there.
+
+    Raises:
+        UserError: unknown name, a bundled model, or a file that cannot be deleted.
+    """
+    info = model_info(name)
+    if info.is_bundled:
+        raise UserError(f"{info.title} is part of the installation and stays.")
+    return remove(info.file)
 
 
 def load_model(
@@ -202,7 +230,7 @@ def _load(
     if info.sha256 and digest != info.sha256:
         raise UserError(
             f"'{path}' is not the published {info.title} (its SHA-256 differs); "
-            "delete the file and download it again."
+            "remove it and download it again."
         )
     weights, metadata = read_weights(path)
     if "architecture" in metadata:

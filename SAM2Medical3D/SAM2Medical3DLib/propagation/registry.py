@@ -10,7 +10,8 @@ from ..errors import UserError
 from .base import Propagator
 
 if TYPE_CHECKING:
-    from ..models.registry import LoadedModel
+    from ..models.architecture import Architecture
+    from ..models.registry import LoadedModel, ModelInfo
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Method:
         create: makes the propagator from a loaded model and options.
         default_model: a name in ``models.registry``; empty where none is bundled yet.
         options: what ``create`` takes beside ``cache_bytes`` and ``field_of_view``.
+        needs_memory: cannot run with a 2D model.
+        needs_boundaries: without a boundary branch it would be another method.
     """
 
     name: str
@@ -31,6 +34,14 @@ class Method:
     create: Callable[..., Propagator]
     default_model: str = "bundled"
     options: frozenset[str] = frozenset()
+    needs_memory: bool = True
+    needs_boundaries: bool = False
+
+    def suits(self, architecture: Architecture) -> bool:
+        """Whether a network can be used with this method."""
+        return (architecture.memory or not self.needs_memory) and (
+            architecture.boundary_dim > 0 or not self.needs_boundaries
+        )
 
     def choose_model(self, wanted: str | None) -> str:
         """The name of the model to load: the wanted one, else the method's own.
@@ -81,6 +92,7 @@ METHODS: dict[str, Method] = {
             _radsam,
             default_model="bundled-radsam",
             options=frozenset({"stopping"}),
+            needs_memory=False,
         ),
         Method(
             "sam2-3dmed",
@@ -89,6 +101,7 @@ METHODS: dict[str, Method] = {
             _sam2_3dmed,
             default_model="",
             options=frozenset({"boundary_refinement", "boundary_maps"}),
+            needs_boundaries=True,
         ),
     )
 }
@@ -103,6 +116,24 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise UserError(f"Unknown method '{name}'; use one of {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def models_for(method: str) -> list[ModelInfo]:
+    """The registered models that a method can use, the method's own first.
+
+    RadSAM needs no memory and takes every SAM 2.1 network; SAM 2 takes those with memory;
+    SAM2-3dMed those with a boundary branch beside it. A bundled model whose file is missing is left
+    out. A checkpoint of the user's own is judged by :meth:`Method.suits` in the same way.
+
+    Raises:
+        UserError: for an unknown method.
+    """
+    from ..models.registry import list_models
+
+    found = find_method(method)
+    there = [info for info in list_models() if info.url or info.path.is_file()]
+    suited = [info for info in there if found.suits(info.architecture)]
+    return sorted(suited, key=lambda info: info.name != found.default_model)
 
 
 def create_propagator(name: str, model: LoadedModel, **options: object) -> Propagator:
