@@ -101,6 +101,16 @@ class EditingSession:
 
     # What the user gives
 
+    def adopt(self, object_id: int, masks: Mapping[int, np.ndarray]) -> None:
+        """Begin with what the user drew before the session, {index: (H, W)}: no step, not undone.
+
+        Raises:
+            UserError: if the object has a step already.
+        """
+        if object_id in self._objects:
+            raise UserError(f"Object {object_id} is under way; lock slices of it instead.")
+        self._objects[object_id] = History(self._drawn(object_id, masks))
+
     def click(self, object_id: int, index: int, point: Point) -> ObjectResult:
         """Add a click; the other prompts of the slice stay. Returns the live result of the slice.
 
@@ -146,22 +156,14 @@ class EditingSession:
 
         Clicks and box of the slice go. Returns the result, which is the mask itself.
         """
+        self.lock_slices(object_id, {index: mask})
+        return self.state(object_id).fixed[index].result.result(prompted=True)
+
+    def lock_slices(self, object_id: int, masks: Mapping[int, np.ndarray]) -> None:
+        """Take several slices as the user drew them, {index: (H, W)}: one step of undo."""
         self._check_free()
-        drawn = SliceMask.of(mask)
-        if drawn.shape != tuple(self.stack.shape[1:]):
-            height, width = self.stack.shape[1:]
-            raise UserError(
-                f"The mask on slice {index} has {drawn.shape[0]}x{drawn.shape[1]} pixels; the "
-                f"slice has {height}x{width}."
-            )
-        state = self.state(object_id)
-        before = state.result(self._slice(index))
-        view = None if before is None else before.view
-        # An empty mask of the user's is as certain as a full one.
-        score = 0.0 if drawn.is_empty else 1.0
-        fixed = FixedSlice(StoredSlice(drawn, 1.0, score, view))
-        self._step("draw", {object_id: state.with_fixed(index, fixed)})
-        return fixed.result.result(prompted=True)
+        if masks:
+            self._step("draw", {object_id: self._drawn(object_id, masks)})
 
     def clear(self, object_id: int, index: int) -> ObjectResult | None:
         """Take away all that was given on a slice. Returns what propagation had left there."""
@@ -284,6 +286,23 @@ class EditingSession:
             raise UserError("The saved session is damaged; start a new one.") from error
 
     # Inside
+
+    def _drawn(self, object_id: int, masks: Mapping[int, np.ndarray]) -> ObjectState:
+        state = self.state(object_id)
+        for index, mask in masks.items():
+            drawn = SliceMask.of(mask)
+            if drawn.shape != tuple(self.stack.shape[1:]):
+                height, width = self.stack.shape[1:]
+                raise UserError(
+                    f"The mask on slice {index} has {drawn.shape[0]}x{drawn.shape[1]} pixels; the "
+                    f"slice has {height}x{width}."
+                )
+            before = state.result(self._slice(index))
+            view = None if before is None else before.view
+            # An empty mask of the user's is as certain as a full one.
+            score = 0.0 if drawn.is_empty else 1.0
+            state = state.with_fixed(index, FixedSlice(StoredSlice(drawn, 1.0, score, view)))
+        return state
 
     def _predict(
         self,
