@@ -1,18 +1,15 @@
-"""SAM2Medical3D as a module of 3D Slicer: the panel, its logic and its tests."""
+"""SAM2Medical3D as a module of 3D Slicer: registration, parameters, panel, logic and self-test.
+
+The work is done by ``SAM2Medical3DLib``: :class:`~SAM2Medical3DLib.mrml.workbench.Workbench` holds
+everything that a user can do, and the panel here only calls it and shows what it says.
+"""
 
 import enum
-import importlib.util
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 import slicer
-import vtk
-from slicer import (
-    vtkMRMLMarkupsFiducialNode,
-    vtkMRMLMarkupsROINode,
-    vtkMRMLScalarVolumeNode,
-    vtkMRMLSegmentationNode,
-)
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -30,19 +27,20 @@ class SAM2Medical3D(ScriptedLoadableModule):
 
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
+        from SAM2Medical3DLib.application.notice import acknowledgement_text, help_text
+
         self.parent.title = _("SAM2Medical3D")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        self.parent.dependencies = ["Markups", "Segmentations"]
+        self.parent.dependencies = ["Markups", "Segmentations", "SubjectHierarchy"]
         self.parent.contributors = ["SAM2Medical3D contributors"]
-        self.parent.helpText = _(
-            "Segment an organ or a tumour in a CT or MR volume from a click or a box on one slice, "
-            "which SAM 2 carries through all slices. See the "
-            '<a href="https://github.com/SAM2Medical3D/SlicerSAM2Medical3D">documentation</a>.'
-        )
-        self.parent.acknowledgementText = _(
-            "Built on SAM 2 (Ravi et al. 2024) and on the work of Shen et al. 2024, "
-            "Khlaut et al. 2025 and Yang et al. 2025. Not for clinical use."
-        )
+        self.parent.helpText = help_text()
+        self.parent.acknowledgementText = acknowledgement_text()
+        slicer.app.connect("startupCompleted()", self._registerSampleData)
+
+    def _registerSampleData(self) -> None:
+        from SAM2Medical3DLib.application.sample_data import register_sample_data
+
+        register_sample_data(Path(__file__).parent / "Resources" / "Icons")
 
 
 class OtherSegments(enum.Enum):
@@ -75,261 +73,202 @@ class Method(enum.Enum):
         }[self]
 
 
+class Direction(enum.Enum):
+    """Where a propagation goes; values are those of ``propagation.Direction``."""
+
+    BOTH = "both"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+    def label(self) -> str:
+        """What the panel shows."""
+        return {
+            Direction.BOTH: _("Both ways"),
+            Direction.FORWARD: _("Up (superior, anterior or right)"),
+            Direction.BACKWARD: _("Down (inferior, posterior or left)"),
+        }[self]
+
+
 @parameterNodeWrapper
 class SAM2Medical3DParameterNode:
     """The panel's choices, saved with the scene."""
 
     volume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
-    segmentName: str = "Object"
-    positivePoints: vtkMRMLMarkupsFiducialNode
-    negativePoints: vtkMRMLMarkupsFiducialNode
-    roi: vtkMRMLMarkupsROINode
+    segment: str = ""
     method: Method = Method.SAM2
+    model: str = ""
+    direction: Direction = Direction.BOTH
+    limited: bool = False
+    first: int = 0
+    last: int = 0
     masking: OtherSegments = OtherSegments.OVERLAP
 
 
 class SAM2Medical3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: choices in, one button, what happened out."""
+    """The panel: what the user does goes to the logic, what the logic says is shown."""
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: SAM2Medical3DLogic | None = None
-        self._parameterNode: SAM2Medical3DParameterNode | None = None
-        self._guiTag = None
+        self.panel = None
 
     def setup(self) -> None:
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/SAM2Medical3D.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        from SAM2Medical3DLib.application.panel import Panel
+
+        form = slicer.util.loadUI(self.resourcePath("UI/SAM2Medical3D.ui"))
+        self.layout.addWidget(form)
+        self.ui = slicer.util.childWidgetVariables(form)
         self.logic = SAM2Medical3DLogic()
+        self.panel = Panel(form, self.ui, self.logic, self.resourcePath)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.ui.propagateButton.connect("clicked(bool)", self.onPropagate)
-        self._useParameterNode(self.logic.getParameterNode())
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEnd)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEnd)
+        self.panel.use(self.logic.getParameterNode())
 
     def cleanup(self) -> None:
-        self._useParameterNode(None)
         self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+        if self.logic is not None:
+            self.logic.close()
 
     def enter(self) -> None:
-        self._useParameterNode(self.logic.getParameterNode())
+        self.panel.use(self.logic.getParameterNode())
+        self.panel.setActive(True)
 
     def exit(self) -> None:
-        self._useParameterNode(None)
+        self.panel.setActive(False)
 
     def onSceneStartClose(self, caller, event) -> None:
-        self._useParameterNode(None)
+        self.panel.use(None)
+        self.logic.closeWorkbench()
 
-    def onSceneEndClose(self, caller, event) -> None:
-        if self.parent.isEntered:
-            self._useParameterNode(self.logic.getParameterNode())
-
-    def onPropagate(self) -> None:
-        from SAM2Medical3DLib.errors import UserError
-
-        self.ui.propagateButton.enabled = False
-        self.ui.progressBar.visible = True
-        self.ui.statusLabel.text = ""
-        try:
-            with slicer.util.tryWithErrorDisplay(_("The propagation failed."), waitCursor=True):
-                try:
-                    ensurePackages(self.resourcePath("requirements.txt"))
-                    self.logic.propagate(self._parameterNode, self._showProgress)
-                    self.ui.statusLabel.text = _("Done.")
-                except UserError as error:
-                    self.ui.statusLabel.text = str(error)
-        finally:
-            self.ui.progressBar.visible = False
-            self._updateButton()
-
-    def _showProgress(self, done: int, total: int) -> None:
-        import qt
-
-        self.ui.progressBar.maximum = total
-        self.ui.progressBar.value = done
-        # Draw, but let nobody close the scene or press the button again in mid-run.
-        slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)
-
-    def _useParameterNode(self, node: SAM2Medical3DParameterNode | None) -> None:
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(
-                self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateButton
-            )
-        self._parameterNode = node
-        if node is not None:
-            self._guiTag = node.connectGui(self.ui)
-            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._updateButton)
-        self._updateButton()
-
-    def _updateButton(self, caller=None, event=None) -> None:
-        node = self._parameterNode
-        ready = node is not None and node.volume is not None and node.segmentation is not None
-        self.ui.propagateButton.enabled = ready
-        self.ui.propagateButton.toolTip = (
-            _("Segment the object through the volume") if ready
-            else _("Select a volume and a segmentation first")
-        )  # fmt: skip
-
-
-def ensurePackages(requirements: str) -> None:
-    """Install the Python packages that Slicer lacks, after asking the user for each step.
-
-    Args:
-        requirements: path of the requirements file.
-
-    Raises:
-        UserError: the user declined, or the PyTorch extension is missing.
-    """
-    from SAM2Medical3DLib.errors import UserError
-
-    declined = _("Python packages are needed; press Propagate again and agree to install them.")
-    if importlib.util.find_spec("torch") is None:
-        if importlib.util.find_spec("PyTorchUtils") is None:
-            raise UserError(_("Install the PyTorch extension first, in the Extensions Manager."))
-        import PyTorchUtils
-
-        torchLogic = PyTorchUtils.PyTorchUtilsLogic()
-        if torchLogic.installTorch(askConfirmation=True, torchVersionRequirement=">=2.5") is None:
-            raise UserError(declined)
-    import slicer.packaging
-
-    try:
-        slicer.packaging.pip_ensure(
-            slicer.packaging.load_requirements(requirements), requester="SAM2Medical3D"
-        )
-    except RuntimeError as error:
-        raise UserError(declined) from error
-    if importlib.util.find_spec("sam2") is None:
-        question = _("The Python package sam2 1.1.0 (Meta's SAM 2) will be installed. Continue?")
-        if not slicer.util.confirmOkCancelDisplay(question):
-            raise UserError(declined)
-        # Its build would otherwise bring a second torch and compile CUDA code that is not used.
-        os.environ["SAM2_BUILD_CUDA"] = "0"
-        slicer.packaging.pip_install("sam2==1.1.0 --no-deps --no-build-isolation")
+    def onSceneEnd(self, caller, event) -> None:
+        self.logic.closeWorkbench()
+        self.panel.use(self.logic.getParameterNode())
 
 
 class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
-    """Runs without the panel, for example from the Python console or a script.
+    """Runs without the panel too, for example from the Python console or a script.
 
     Args:
-        createPropagator: makes the propagator of a method, given its name; None takes the method's
-            bundled model.
+        createPropagator: makes the propagator of a method, given its name and the name or path of
+            a model ("" for the method's own); None loads real models.
     """
 
-    def __init__(self, createPropagator: Callable[[str], object] | None = None) -> None:
+    def __init__(self, createPropagator: Callable[[str, str], object] | None = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._createPropagator = createPropagator or self._bundled
-        self._models: dict[str, object] = {}
+        from SAM2Medical3DLib.session.worker import Worker
+
+        self._createPropagator = createPropagator or self._load
+        self._propagators: dict[tuple[str, str], object] = {}
+        self._workbench = None
+        self.worker = Worker()
+        self.device = ""
+        self.changed: Callable[[], None] = lambda: None
 
     def getParameterNode(self) -> SAM2Medical3DParameterNode:
         return SAM2Medical3DParameterNode(super().getParameterNode())
 
-    def propagate(
-        self,
-        parameters: SAM2Medical3DParameterNode,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> str:
-        """Carry the markups through the volume and write the result into a segment.
+    @property
+    def workbench(self):
+        """The open workbench, or None."""
+        if self._workbench is not None and not self._workbench.is_open:
+            self._workbench = None
+        return self._workbench
 
-        Args:
-            parameters: what to segment where.
-            progress: called with the numbers of slices done and in reach.
+    def follow(self, parameters: SAM2Medical3DParameterNode):
+        """Open the workbench of the chosen nodes and give it the other choices.
 
         Returns:
-            The segment's id.
+            The workbench; None without a volume and a segmentation.
 
         Raises:
-            UserError: for every mistake in the parameters; the segmentation is as it was then.
+            UserError: a volume or a segmentation that cannot be worked on.
         """
         from SAM2Medical3DLib.mrml import Masking
-        from SAM2Medical3DLib.mrml.run import segment_from_markups
+        from SAM2Medical3DLib.mrml.workbench import Workbench
 
-        return segment_from_markups(
-            parameters.volume,
-            parameters.segmentation,
-            parameters.segmentName,
-            lambda: self._createPropagator(parameters.method.value),
-            positive=parameters.positivePoints,
-            negative=parameters.negativePoints,
-            roi=parameters.roi,
-            masking=Masking(parameters.masking.value),
-            progress=progress,
-        )
+        nodes = (parameters.volume, parameters.segmentation)
+        bench = self.workbench
+        if bench is not None and (bench.volume_node, bench.segmentation_node) != nodes:
+            self.closeWorkbench()
+            bench = None
+        if None in nodes:
+            return None
+        propagator = self.propagator(parameters.method.value, parameters.model)
+        if bench is None:
+            bench = Workbench(*nodes, propagator, self.worker, changed=lambda: self.changed())
+            self._workbench = bench
+        bench.set_propagator(propagator)
+        bench.set_masking(Masking(parameters.masking.value))
+        ids = parameters.segmentation.GetSegmentation().GetSegmentIDs()
+        bench.select(parameters.segment if parameters.segment in ids else None)
+        return bench
 
-    def _bundled(self, method: str) -> object:
+    def span(self, parameters: SAM2Medical3DParameterNode):
+        """Which slices a propagation may write."""
+        from SAM2Medical3DLib.propagation import Direction as To
+        from SAM2Medical3DLib.propagation import Span
+
+        limits = (parameters.first, parameters.last) if parameters.limited else (None, None)
+        return Span(To(parameters.direction.value), *limits)
+
+    def propagator(self, method: str, model: str):
+        """The propagator of a method with a model, loaded at its first use and then kept."""
+        from SAM2Medical3DLib.propagation.lazy import LazyPropagator
+
+        if (method, model) not in self._propagators:
+            load = lambda: self._createPropagator(method, model)  # noqa: E731
+            self._propagators[method, model] = LazyPropagator(load)
+        return self._propagators[method, model]
+
+    def forgetModels(self) -> None:
+        """Free the memory of loaded models; they are loaded again when needed."""
+        self._propagators.clear()
+
+    def closeWorkbench(self) -> None:
+        """End what is under way; the result so far stays in the segment."""
+        if self._workbench is not None:
+            self._workbench.close()
+            self._workbench = None
+
+    def close(self) -> None:
+        """End everything, as when the module is reloaded."""
+        self.closeWorkbench()
+        self.worker.close()
+        self._propagators.clear()
+
+    def _load(self, method: str, model: str) -> object:
+        """In the worker's thread: the real thing."""
+        import os
+
+        import torch
+
         from SAM2Medical3DLib.models.registry import load_model
         from SAM2Medical3DLib.propagation.registry import create_propagator, find_method
 
-        name = find_method(method).default_model
-        if name not in self._models:
-            self._models[name] = load_model(name)
-        return create_propagator(method, self._models[name])
+        loaded = load_model(find_method(method).choose_model(model or None))
+        if loaded.device.type == "cpu":
+            # The window needs a core of its own.
+            torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+            self.device = _("the CPU (no GPU was found; the bundled models are made for that)")
+        else:
+            self.device = torch.cuda.get_device_name() if loaded.device.type == "cuda" else "MPS"
+        return create_propagator(method, loaded)
 
 
 class SAM2Medical3DTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer, without torch: a stand-in repeats a square on every slice."""
+    """Runs inside Slicer; see ``SAM2Medical3DLib.application.selftest``."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        for test in (self.test_propagate, self.test_mistakesChangeNothing):
-            self.setUp()
-            test()
+        from SAM2Medical3DLib.application.selftest import run
 
-    def test_propagate(self) -> None:
-        """A point becomes a segment on the volume's grid; the other segment stays."""
-        import numpy as np
-
-        logic, parameters = self._case()
-        steps = []
-        segmentId = logic.propagate(parameters, lambda *step: steps.append(step))
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(
-            parameters.segmentation, segmentId, parameters.volume
-        )
-        expected = np.zeros((6, 10, 12), bool)
-        expected[:, 2:5, 3:7] = True
-        np.testing.assert_array_equal(mask != 0, expected)
-        self.assertEqual(steps[-1], (6, 6))
-        self.assertEqual(parameters.segmentation.GetSegmentation().GetNumberOfSegments(), 2)
-
-    def test_mistakesChangeNothing(self) -> None:
-        """A point outside the volume is refused with a sentence."""
-        from SAM2Medical3DLib.errors import UserError
-
-        logic, parameters = self._case()
-        parameters.positivePoints.AddControlPoint(900, 900, 900, "far")
-        with self.assertRaisesRegex(UserError, "far lies outside the volume"):
-            logic.propagate(parameters)
-        self.assertEqual(parameters.segmentation.GetSegmentation().GetNumberOfSegments(), 1)
-
-    def _case(self) -> tuple[SAM2Medical3DLogic, SAM2Medical3DParameterNode]:
-        import numpy as np
-
-        from SAM2Medical3DLib.propagation import ObjectResult, SliceResult
-
-        class Square:
-            def propagate(self, stack, prompts, span):
-                for index in range(len(stack)):
-                    mask = np.zeros(stack.shape[1:], bool)
-                    mask[2:5, 3:7] = True
-                    yield SliceResult(index, {1: ObjectResult(mask, 1.0, 1.0)})
-
-        # I to the patient's left, J to the back: rows and columns as a slice view shows them.
-        ijkToRas = np.diag([-1.0, -1.0, 3.0, 1.0])
-        voxels = np.arange(6 * 10 * 12, dtype=np.int16).reshape(6, 10, 12)
-        logic = SAM2Medical3DLogic(lambda method: Square())
-        parameters = logic.getParameterNode()
-        parameters.volume = slicer.util.addVolumeFromArray(voxels, ijkToRas)
-        add = slicer.mrmlScene.AddNewNodeByClass
-        parameters.segmentation = add("vtkMRMLSegmentationNode")
-        parameters.segmentation.CreateDefaultDisplayNodes()
-        parameters.segmentation.GetSegmentation().AddEmptySegment("other", "other")
-        parameters.positivePoints = add("vtkMRMLMarkupsFiducialNode")
-        parameters.positivePoints.AddControlPoint(-4, -3, 6)
-        return logic, parameters
+        self.setUp()
+        run(self)
