@@ -98,6 +98,8 @@ class SAM2Medical3DParameterNode:
     segment: str = ""
     method: Method = Method.SAM2
     model: str = ""
+    config: str = ""
+    imageSize: int = 0
     direction: Direction = Direction.BOTH
     limited: bool = False
     first: int = 0
@@ -155,16 +157,19 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
     """Runs without the panel too, for example from the Python console or a script.
 
     Args:
-        createPropagator: makes the propagator of a method, given its name and the name or path of
-            a model ("" for the method's own); None loads real models.
+        createPropagator: makes a propagator, given the method's name, the name or path of a model
+            ("" for the method's own), and configuration and image size of a checkpoint that does
+            not say them ("" and 0 otherwise); None loads real models.
     """
 
-    def __init__(self, createPropagator: Callable[[str, str], object] | None = None) -> None:
+    def __init__(
+        self, createPropagator: Callable[[str, str, str, int], object] | None = None
+    ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         from SAM2Medical3DLib.session.worker import Worker
 
         self._createPropagator = createPropagator or self._load
-        self._propagators: dict[tuple[str, str], object] = {}
+        self._propagators: dict[tuple, object] = {}
         self._workbench = None
         self.worker = Worker()
         self.device = ""
@@ -199,7 +204,7 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
             bench = None
         if None in nodes:
             return None
-        propagator = self.propagator(parameters.method.value, parameters.model)
+        propagator = self.propagator(parameters)
         if bench is None:
             bench = Workbench(*nodes, propagator, self.worker, changed=lambda: self.changed())
             self._workbench = bench
@@ -217,14 +222,16 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
         limits = (parameters.first, parameters.last) if parameters.limited else (None, None)
         return Span(To(parameters.direction.value), *limits)
 
-    def propagator(self, method: str, model: str):
-        """The propagator of a method with a model, loaded at its first use and then kept."""
+    def propagator(self, parameters: SAM2Medical3DParameterNode):
+        """The propagator that is chosen, loaded at its first use and then kept."""
         from SAM2Medical3DLib.propagation.lazy import LazyPropagator
 
-        if (method, model) not in self._propagators:
-            load = lambda: self._createPropagator(method, model)  # noqa: E731
-            self._propagators[method, model] = LazyPropagator(load)
-        return self._propagators[method, model]
+        chosen = (
+            parameters.method.value, parameters.model, parameters.config, parameters.imageSize
+        )  # fmt: skip
+        if chosen not in self._propagators:
+            self._propagators[chosen] = LazyPropagator(lambda: self._createPropagator(*chosen))
+        return self._propagators[chosen]
 
     def forgetModels(self) -> None:
         """Free the memory of loaded models; they are loaded again when needed."""
@@ -242,22 +249,23 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
         self.worker.close()
         self._propagators.clear()
 
-    def _load(self, method: str, model: str) -> object:
+    def _load(self, method: str, model: str, config: str, imageSize: int) -> object:
         """In the worker's thread: the real thing."""
         import os
 
         import torch
 
+        from SAM2Medical3DLib.application.device import device_report, model_advice
         from SAM2Medical3DLib.models.registry import load_model
         from SAM2Medical3DLib.propagation.registry import create_propagator, find_method
 
-        loaded = load_model(find_method(method).choose_model(model or None))
+        name = find_method(method).choose_model(model or None)
+        loaded = load_model(name, config=config or None, image_size=imageSize or None)
         if loaded.device.type == "cpu":
             # The window needs a core of its own.
             torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-            self.device = _("the CPU (no GPU was found; the bundled models are made for that)")
-        else:
-            self.device = torch.cuda.get_device_name() if loaded.device.type == "cuda" else "MPS"
+        report = device_report()
+        self.device = " ".join(filter(None, (report.text, model_advice(report, method, name))))
         return create_propagator(method, loaded)
 
 

@@ -207,7 +207,7 @@ def test_the_device_is_named(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     report = device.device_report()
     assert (report.name, report.has_gpu) == ("cpu", False)
-    assert "No GPU" in report.text
+    assert "no GPU was found" in report.text
     assert device.model_advice(report, "radsam", "bundled-radsam") == ""
     assert device.model_advice(report, "sam2", str(tiny_checkpoints["memory"])) == ""
     assert "SAM2Medical3D RadSAM (bundled)" in device.model_advice(report, "radsam", "sam2.1-tiny")
@@ -215,7 +215,7 @@ def test_the_device_is_named(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     report = device.device_report()
-    assert (report.name, report.text, report.has_gpu) == ("cuda", "GPU: NVIDIA H100", True)
+    assert (report.name, report.text, report.has_gpu) == ("cuda", "NVIDIA H100", True)
     assert device.model_advice(report, "sam2", "sam2.1-large") == ""
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(

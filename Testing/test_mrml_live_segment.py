@@ -166,7 +166,7 @@ def test_earlier_masks_bring_everything_back(
     if elsewhere:
         # These are stored on voxels that fit those of the volume nowhere.
         turned = matrix @ ijk_to_ras(
-            spacing=(1.1, 0.8, 0.9), turn=(3, 8, -5), origin=(0.3, 0, -0.2)
+            spacing=(1.1, 0.8, 0.9), signs=(1, 1, 1), turn=(3, 8, -5), origin=(0.3, 0, -0.2)
         )
         other = add_volume(scene, turned, name="other")
         write_segments(node, other, {n: crowd(seed + 1)[n] for n in elsewhere})
@@ -490,6 +490,18 @@ def test_a_place_taken_by_another_segment_is_not_given_back(scene: slicer.vtkMRM
     a[0] = False
     for name, mask in (("a", a), ("b", b)):
         np.testing.assert_array_equal(read_segment(node, name, volume), mask, name)
+
+
+def test_images_that_are_merged_meanwhile(scene: slicer.vtkMRMLScene) -> None:
+    node, volume = make_nodes(scene, {n: m for n, m in crowd(3).items() if n in "abc"})
+    before = everything(node)
+    segment = LiveSegment(node, volume, id_of(node, "b"), Plane.AXIAL, Masking.OVERWRITE)
+    start = segment.read()
+    segment.show({0: FULL})
+    collapse(node)
+    assert segment.edited() == {}
+    segment.show({0: start[0]})
+    assert everything(node) == before
 
 
 # Other people's edits

@@ -37,10 +37,10 @@ def device_report() -> DeviceReport:
     device = choose_device()
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        return DeviceReport(str(device), _("GPU: {name}").format(name=name), True)
+        return DeviceReport(str(device), name, True)
     if device.type == "mps":
-        return DeviceReport("mps", _("GPU of the Mac"), True)
-    return DeviceReport("cpu", _("No GPU was found: the processor is used"), False)
+        return DeviceReport("mps", _("the GPU of the Mac"), True)
+    return DeviceReport("cpu", _("the processor; no GPU was found."), False)
 
 
 def model_advice(report: DeviceReport, method: str, model: str) -> str:

@@ -13,7 +13,16 @@ from ..errors import UserError
 from ..models.registry import remove_model
 from .downloading import Download
 from .packages import install_missing
-from .weights import ModelRow, megabytes, model_rows, own_model_row, weights_folder
+from .weights import (
+    ModelRow,
+    configurations,
+    megabytes,
+    model_rows,
+    needs_configuration,
+    own_model_row,
+    suggested_configuration,
+    weights_folder,
+)
 
 _OTHER = "\n"  # data of the entry that asks for a file
 
@@ -60,6 +69,7 @@ class ModelsSection:
         self._timer.stop()
         if self._download is not None:
             self._download.cancel()
+            self._download.wait(2)
             self._download = None
 
     def ensure_packages(self) -> bool:
@@ -128,11 +138,16 @@ class ModelsSection:
 
     def _on_chosen(self, index: int) -> None:
         name = self._ui.modelComboBox.itemData(index)
+        config, image_size = "", 0
         if name == _OTHER:
             name = self._ask_for_file()
+            if name and needs_configuration(Path(name)):
+                config, image_size = self._ask_for_configuration(Path(name))
+                name = name if config else ""
         if name:
             # "" is the method's own, so that changing the method changes the model with it.
             self._parameters.model = "" if name == self._rows[0].name else name
+            self._parameters.config, self._parameters.imageSize = config, image_size
         self._fill()
         row = self._chosen_row()
         if row is not None and row.download_bytes:
@@ -153,6 +168,21 @@ class ModelsSection:
         except UserError as error:
             self._say(str(error))
             return ""
+
+    def _ask_for_configuration(self, path: Path) -> tuple[str, int]:
+        """Which network a checkpoint is for that does not say it: (configuration, image size)."""
+        suggested, image_size = suggested_configuration(path)
+        choices = configurations()
+        title = qt.QInputDialog.getItem(
+            self._ui.modelComboBox,
+            "SAM2Medical3D",
+            _("{name} does not say what network it is for. It is one of:").format(name=path.name),
+            [title for _value, title in choices],
+            [value for value, _title in choices].index(suggested),
+            False,
+        )
+        config = next((value for value, shown in choices if shown == title), "")
+        return config, image_size if config == suggested else 0
 
     # Downloading and removing
 

@@ -226,7 +226,7 @@ def test_window_stays_responsive(case: TestCase) -> None:
 def _logic() -> object:
     from SAM2Medical3D import SAM2Medical3DLogic
 
-    return SAM2Medical3DLogic(lambda method, model: BrightPixels())
+    return SAM2Medical3DLogic(lambda *chosen: BrightPixels())
 
 
 def _add_volume() -> tuple[object, np.ndarray]:
@@ -299,7 +299,7 @@ class _stand_in:
 
     def __enter__(self) -> None:
         self._panel.logic.forgetModels()
-        self._panel.logic._createPropagator = lambda method, model: BrightPixels()
+        self._panel.logic._createPropagator = lambda *chosen: BrightPixels()
         self._panel.models.ready = True
 
     def __exit__(self, *_: object) -> None:

@@ -598,7 +598,6 @@ class Workbench:
         observe = self._observers.add
         observe(scene, scene.NodeRemovedEvent, self._on_node_removed)
         observe(scene, scene.StartCloseEvent, self.close)
-        observe(scene, scene.StartSaveEvent, self._save)
         segmentation = node.GetSegmentation()
         observe(
             segmentation,
