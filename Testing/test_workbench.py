@@ -229,6 +229,64 @@ def test_what_was_there_before_is_locked(user: User) -> None:
     assert not user.bench.can_undo
 
 
+def test_a_slice_painted_in_another_view_decides_the_axis(user: User) -> None:
+    truth = np.array(user.geometry(Plane.SAGITTAL).to_stack(user.geometry().from_stack(TRUTH)))
+    index = int(truth.any((1, 2)).nonzero()[0].mean())
+    segment = user.add_segment("mine")
+    user.paint(segment, {index: truth[index]}, Plane.SAGITTAL)
+    user.bench.select(segment)
+    user.bench.propagate()
+    user.bench.wait()
+    assert user.bench.plane is Plane.SAGITTAL
+    np.testing.assert_array_equal(user.slices(plane=Plane.SAGITTAL)[index], truth[index])
+
+
+def test_nothing_painted_and_nothing_clicked_is_said(user: User) -> None:
+    user.bench.add_segment()
+    with pytest.raises(UserError, match="There is no prompt"):
+        user.bench.propagate()
+
+
+def test_closing_in_mid_run_keeps_what_came_as_it_is(make: Callable[..., User]) -> None:
+    gate = threading.Semaphore(0)
+    user = make(ThresholdPropagator(lambda: gate.acquire(timeout=0.2)))
+    user.click(8, *centre(8))
+    segment = user.bench.selected
+    user.bench.propagate()
+    for _ in range(4):
+        gate.release()
+    while user.bench.progress is None or user.bench.progress.done < 2:
+        user.bench.tick()
+    user.bench.close()
+    shown = user.slices(segment)
+    user.open()
+    user.bench.select(segment)
+    user.bench.wait()
+    np.testing.assert_array_equal(user.slices(), shown)
+    assert not user.bench.slice_states().locked.any()
+    user.bench.propagate()
+    user.bench.wait()
+    assert dice(user.slices(), TRUTH) > 0.95
+
+
+def test_a_box_drawn_in_another_view_is_refused(propagated: User) -> None:
+    from SAM2Medical3DLib.mrml import point_to_world
+    from SAM2Medical3DLib.mrml.placing import placing_node
+
+    user = propagated
+    before = user.slices()
+    user.look_at(40, Plane.CORONAL)
+    user.bench.start_tool("box")
+    roi = placing_node(user.scene)
+    for row, col in ((4, 30), (15, 60)):
+        roi.AddControlPointWorld(point_to_world(user.geometry(Plane.CORONAL), 40, row, col))
+    user.bench.stop_tool()
+    user.bench.wait()
+    assert "axial view" in user.bench.message
+    assert all(not node.IsA("vtkMRMLMarkupsROINode") for node in prompts_in(user))
+    np.testing.assert_array_equal(user.slices(), before)
+
+
 def test_mask_tool_locks_the_painted_slice(user: User) -> None:
     segment = user.add_segment("mine")
     user.bench.select(segment)

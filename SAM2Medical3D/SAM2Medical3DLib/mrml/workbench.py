@@ -30,11 +30,20 @@ from .saved_sessions import SavedSessions
 from .segment_rules import refusal, segmentation_of
 from .segment_run import Progress, SegmentRun
 from .segment_work import OBJECT, Given, SegmentWork
+from .segmentations import read_segment
 from .slice_states import SliceStates
-from .slice_views import central_slice, plane_of_box, plane_of_point, show_slice, view_plane
+from .slice_views import (
+    central_slice,
+    plane_of_box,
+    plane_of_point,
+    show_slice,
+    view_plane,
+    view_slice,
+)
 from .stacks import ObliqueView, Stacks
 
 _SETTLED = 0.3  # seconds without a stroke after which what was drawn is taken
+_PATIENCE = 3.0  # seconds to wait for the slice under way when the workbench is closed
 _DOUBTFUL = 0.7
 
 
@@ -93,15 +102,27 @@ class Workbench:
         """End everything under way, keep what is there, and leave no observer behind."""
         if not self.is_open:
             return
+        goes_on = not self._scene.IsClosing() and self._has_nodes()
+        self.cancel(keep=goes_on)
+        if goes_on:
+            self._settle()
         self.is_open = False
-        if self._run is not None:
-            self._run.cancel(keep=True)
         self._observers.clear()
         self._node_observers.clear()
-        if self._scene is not None and not self._scene.IsClosing():
+        if not self._scene.IsClosing():
             self.stop_tool()
             for work in self._works.values():
                 work.prompts.set_shown(False)
+
+    def _settle(self) -> None:
+        """Let a cancelled propagation end, so that segment, session and scene say the same."""
+        until = time.monotonic() + _PATIENCE
+        while (self._run is not None or self.is_busy) and time.monotonic() < until:
+            self.tick()
+            time.sleep(0.002)
+
+    def _has_nodes(self) -> bool:
+        return None not in (self.volume_node.GetScene(), self.segmentation_node.GetScene())
 
     # What is there
 
@@ -342,13 +363,8 @@ class Workbench:
         session = self._session()
         if session is None:
             return None
-        after = 0
-        if (
-            slice_node is not None
-            and view_plane(slice_node, self._stacks.grid) is session.stack.plane
-        ):
-            after = self._stacks.index_in(slice_node, session.stack.plane)
-        index = session.next_doubtful(OBJECT, after, _DOUBTFUL)
+        here = None if slice_node is None else view_slice(slice_node, session.stack.geometry)
+        index = session.next_doubtful(OBJECT, here or 0, _DOUBTFUL)
         if index is None:
             self._say("No slice is doubtful.")
         else:
@@ -441,9 +457,17 @@ class Workbench:
         return True
 
     def _begin_from_painting(self, work: SegmentWork) -> None:
-        self._begin(work, self._stacks.plane_in(None))
-        if not work.state.fixed:
+        """Start a segment's session along the axis that its voxels were painted in."""
+        voxels = read_segment(self.segmentation_node, work.segment_id, self.volume_node)
+        if not voxels.any():
             raise UserError("There is no prompt; click on the object, or paint it on a slice.")
+        usual = self._stacks.plane_in(None)
+        filled = {
+            plane: np.count_nonzero(self.stack_geometry(plane).to_stack(voxels).any((1, 2)))
+            for plane in Plane
+        }
+        fewest = min(filled, key=filled.get)
+        self._begin(work, fewest if 2 * filled[fewest] < filled[usual] else usual)
 
     def _take_drawn(self, work: SegmentWork, drawn: dict[int, np.ndarray]) -> None:
         def lock() -> None:
@@ -637,7 +661,7 @@ class Workbench:
         self._changed()
 
     def _on_node_removed(self) -> None:
-        if self.volume_node.GetScene() is None or self.segmentation_node.GetScene() is None:
+        if not self._has_nodes():
             self.close()
             self._say("The volume or the segmentation was removed.")
         self._changed()
