@@ -520,3 +520,24 @@ def test_twenty_steps_over_a_large_volume_stay_small() -> None:
     state = ObjectState(500, carried=dict.fromkeys(range(500), stored))
     after = state.with_carried({3: stored}, [3])
     assert all(after.carried[s] is state.carried[s] for s in range(500))
+
+
+def test_several_drawn_slices_are_one_step(segmented: EditingSession) -> None:
+    before = segmented.mask(1)
+    segmented.lock_slices(1, {10: spoiled(10), 11: spoiled(11)})
+    assert segmented.state(1).fixed.keys() == {8, 10, 11}
+    segmented.undo()
+    np.testing.assert_array_equal(segmented.mask(1), before)
+    assert segmented.state(1).fixed.keys() == {8}
+
+
+def test_what_was_drawn_before_the_session_is_no_step(session: EditingSession) -> None:
+    session.adopt(1, {8: TRUTH[8], 14: TRUTH[14]})
+    assert not session.can_undo()
+    assert session.state(1).fixed[8].locked
+    list(session.propagate())
+    session.undo()
+    np.testing.assert_array_equal(session.mask(1).any((1, 2)).nonzero()[0], [8, 14])
+    assert not session.can_undo()
+    with pytest.raises(UserError, match="under way"):
+        session.adopt(1, {3: TRUTH[3]})
