@@ -14,7 +14,7 @@ else \
 fi
 endef
 
-.PHONY: setup demo test lint train train-radsam measure evaluate benchmark clean
+.PHONY: setup demo test lint train train-radsam train-3dmed measure evaluate benchmark clean
 setup: $(READY)
 
 # sam2 on PyPI is a source distribution: built in place against the torch that is already there, and
@@ -53,16 +53,21 @@ train: $(READY)
 train-radsam: $(READY)
 	$(BIN)/python -m SAM2Medical3DLib.training radsam --out runs/radsam
 
+# The bundled SAM2-3dMed, from the bundled SAM 2 model: the encoder's backbone is frozen, its neck is not,
+# so that SRPP can change masks. About forty minutes on two cores.
+train-3dmed: $(READY)
+	$(BIN)/python -m SAM2Medical3DLib.training sam2-3dmed --frozen image_encoder.trunk. --out runs/3dmed
+
 # Dice on the real development volumes, where there are any; make measure METHOD=radsam.
 DATA ?= ../shared/data
 METHOD ?= sam2
 measure: $(READY)
 	$(BIN)/python -m SAM2Medical3DLib.evaluation --data $(DATA) --method $(METHOD)
 
-# All methods that have bundled weights of their own, by all protocols, on phantoms and on the real
-# development volumes where there are any: docs/results/. About a quarter of an hour on two cores;
+# All methods with their bundled weights, by all protocols, on phantoms and on the real development
+# volumes where there are any: docs/results/. About half an hour on two cores;
 # interrupt it and call it again to go on. No picture of a real volume is written.
-METHODS ?= sam2 radsam
+METHODS ?= sam2 radsam sam2-3dmed
 STRUCTURES := spleen "right kidney" "left kidney" liver stomach aorta lesion \
 	T12 colon "vena cava" tumour
 RESULTS := runs/evaluation

@@ -64,12 +64,14 @@ class Method(enum.Enum):
 
     SAM2 = "sam2"
     RADSAM = "radsam"
+    SAM2_3DMED = "sam2-3dmed"
 
     def label(self) -> str:
         """What the panel shows."""
         return {
             Method.SAM2: _("SAM 2 (memory of other slices)"),
             Method.RADSAM: _("RadSAM (slice by slice)"),
+            Method.SAM2_3DMED: _("SAM2-3dMed (memory and boundaries)"),
         }[self]
 
 
@@ -100,6 +102,7 @@ class SAM2Medical3DParameterNode:
     model: str = ""
     config: str = ""
     imageSize: int = 0
+    refineBoundaries: bool = True
     direction: Direction = Direction.BOTH
     limited: bool = False
     first: int = 0
@@ -158,12 +161,13 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
 
     Args:
         createPropagator: makes a propagator, given the method's name, the name or path of a model
-            ("" for the method's own), and configuration and image size of a checkpoint that does
-            not say them ("" and 0 otherwise); None loads real models.
+            ("" for the method's own), configuration and image size of a checkpoint that does not
+            say them ("" and 0 otherwise), and whether SAM2-3dMed refines boundaries; None loads
+            real models.
     """
 
     def __init__(
-        self, createPropagator: Callable[[str, str, str, int], object] | None = None
+        self, createPropagator: Callable[[str, str, str, int, bool], object] | None = None
     ) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         from SAM2Medical3DLib.session.worker import Worker
@@ -227,7 +231,8 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
         from SAM2Medical3DLib.propagation.lazy import LazyPropagator
 
         chosen = (
-            parameters.method.value, parameters.model, parameters.config, parameters.imageSize
+            parameters.method.value, parameters.model, parameters.config, parameters.imageSize,
+            parameters.refineBoundaries,
         )  # fmt: skip
         if chosen not in self._propagators:
             self._propagators[chosen] = LazyPropagator(lambda: self._createPropagator(*chosen))
@@ -249,7 +254,9 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
         self.worker.close()
         self._propagators.clear()
 
-    def _load(self, method: str, model: str, config: str, imageSize: int) -> object:
+    def _load(
+        self, method: str, model: str, config: str, imageSize: int, refineBoundaries: bool
+    ) -> object:
         """In the worker's thread: the real thing."""
         import os
 
@@ -266,7 +273,8 @@ class SAM2Medical3DLogic(ScriptedLoadableModuleLogic):
             torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         report = device_report()
         self.device = " ".join(filter(None, (report.text, model_advice(report, method, name))))
-        return create_propagator(method, loaded)
+        options = {"boundary_refinement": refineBoundaries} if method == "sam2-3dmed" else {}
+        return create_propagator(method, loaded, **options)
 
 
 class SAM2Medical3DTest(ScriptedLoadableModuleTest):

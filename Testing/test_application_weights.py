@@ -59,15 +59,16 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 def test_rows_are_what_a_method_can_use(application: SimpleNamespace) -> None:
     rows = {method: application.weights.model_rows(method) for method in METHODS}
-    assert [row.name for row in rows["sam2"]] == ["bundled", *OFFICIAL]
-    assert [row.name for row in rows["radsam"]] == ["bundled-radsam", "bundled", *OFFICIAL]
-    assert rows["sam2-3dmed"] == []
+    assert [row.name for row in rows["sam2"]] == ["bundled", "bundled-3dmed", *OFFICIAL]
+    small = ["bundled-radsam", "bundled", "bundled-3dmed"]
+    assert [row.name for row in rows["radsam"]] == [*small, *OFFICIAL]
+    assert [row.name for row in rows["sam2-3dmed"]] == ["bundled-3dmed"]
     with pytest.raises(UserError, match="Unknown method"):
         application.weights.model_rows("magic")
 
 
 def test_rows_say_what_is_here(application: SimpleNamespace, cache: Path) -> None:
-    bundled, tiny, *_ = application.weights.model_rows("sam2")
+    bundled, _, tiny, *_ = application.weights.model_rows("sam2")
     assert (bundled.state, bundled.is_removable, bundled.download_bytes) == ("bundled", False, 0)
     assert bundled.label == "SAM2Medical3D small (bundled)"
     assert bundled.size_bytes == bundled.path.stat().st_size
@@ -76,7 +77,7 @@ def test_rows_say_what_is_here(application: SimpleNamespace, cache: Path) -> Non
     assert tiny.path == application.weights.weights_folder() / "sam2.1_hiera_tiny.pt"
     assert application.weights.downloaded_bytes() == 0
     tiny.path.write_bytes(bytes(2_000_000))
-    _, tiny, *_ = application.weights.model_rows("sam2")
+    _, _, tiny, *_ = application.weights.model_rows("sam2")
     assert tiny.label == "SAM 2.1 tiny (installed, 2 MB)"
     assert (tiny.state, tiny.is_removable, tiny.download_bytes) == ("installed", True, 0)
     assert application.weights.downloaded_bytes() == 2_000_000
@@ -108,7 +109,7 @@ sys.modules["slicer.i18n"] = ModuleType("slicer.i18n")
 sys.modules["slicer.i18n"].tr = lambda text: text
 from SAM2Medical3DLib.application import device, downloading, notice, packages, weights
 rows = [row.name for row in weights.model_rows("radsam")]
-assert rows[:3] == ["bundled-radsam", "bundled", "sam2.1-tiny"], rows
+assert rows[:4] == ["bundled-radsam", "bundled", "bundled-3dmed", "sam2.1-tiny"], rows
 assert weights.weights_folder().name
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
@@ -211,7 +212,7 @@ def test_the_device_is_named(
     assert device.model_advice(report, "radsam", "bundled-radsam") == ""
     assert device.model_advice(report, "sam2", str(tiny_checkpoints["memory"])) == ""
     assert "SAM2Medical3D RadSAM (bundled)" in device.model_advice(report, "radsam", "sam2.1-tiny")
-    assert "seconds" in device.model_advice(report, "sam2-3dmed", "sam2.1-tiny")
+    assert "SAM2-3dMed (bundled)" in device.model_advice(report, "sam2-3dmed", "sam2.1-tiny")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     report = device.device_report()

@@ -107,7 +107,7 @@ def test_references() -> None:
 @pytest.fixture(scope="module")
 def worker() -> Worker:
     """Every method with its own bundled model."""
-    choices = (choose_method(m.name, m.default_model or "bundled") for m in METHODS.values())
+    choices = (choose_method(m.name) for m in METHODS.values())
     return Worker(Plan(tuple(choices), tuple(PROTOCOLS)), "cpu")
 
 

@@ -69,15 +69,15 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_the_registry_names_the_official_models_and_the_bundled_ones(cache: Path) -> None:
     names = [info.name for info in list_models()]
     assert names == [
-        "bundled", "bundled-radsam",
+        "bundled", "bundled-radsam", "bundled-3dmed",
         "sam2.1-tiny", "sam2.1-small", "sam2.1-base-plus", "sam2.1-large",
     ]  # fmt: skip
-    for info in MODELS[2:]:
+    for info in MODELS[3:]:
         assert info.state == "not downloaded"
         assert len(info.sha256) == 64
         assert info.url.startswith("https://dl.fbaipublicfiles.com/segment_anything_2/092824/")
         assert info.licence == "Apache-2.0"
-    for name in ("bundled", "bundled-radsam"):
+    for name in ("bundled", "bundled-radsam", "bundled-3dmed"):
         assert model_info(name).state == "bundled"
         assert model_info(name).path.stat().st_size <= 12e6
 
@@ -190,7 +190,7 @@ def test_only_downloaded_models_are_removed(cache: Path, tmp_path: Path) -> None
     assert remove_model("sam2.1-tiny") == 1234
     assert model_info("sam2.1-tiny").state == "not downloaded"
     assert [path.name for path in cache.iterdir()] == ["mine.txt"]
-    for name in ("bundled", "bundled-radsam"):
+    for name in ("bundled", "bundled-radsam", "bundled-3dmed"):
         with pytest.raises(UserError, match="stays"):
             remove_model(name)
         assert model_info(name).path.is_file()
@@ -258,9 +258,10 @@ def test_a_custom_checkpoint_describes_itself(tiny: Path) -> None:
 def test_a_checkpoint_says_what_it_is_without_being_loaded(tiny: Path, tmp_path: Path) -> None:
     assert described_architecture(tiny) == TINY
     assert read_metadata(tiny) == read_weights(tiny)[1]
-    for info in MODELS[:2]:
+    for info in MODELS[:3]:
         assert read_metadata(info.path) == read_weights(info.path)[1]
     assert model_info("bundled").architecture.memory
+    assert model_info("bundled-3dmed").architecture.boundary_dim > 0
     assert not model_info("bundled-radsam").architecture.memory
     assert model_info("sam2.1-tiny").architecture.memory
     pt = tmp_path / "weights.pt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.files import read_volume
 from SAM2Medical3DLib.files.images import image_on
 from SAM2Medical3DLib.models.architecture import Architecture, build
-from SAM2Medical3DLib.models.checkpoint import save_weights
+from SAM2Medical3DLib.models.boundary_network import BoundaryNetwork
+from SAM2Medical3DLib.models.checkpoint import read_weights, save_weights
 from SAM2Medical3DLib.models.registry import LoadedModel, load_model
 from SAM2Medical3DLib.prompts import Point, Prompts, SlicePrompt
 from SAM2Medical3DLib.propagation import collect
@@ -149,10 +151,25 @@ def test_the_method_is_named_with_its_paper() -> None:
     assert "Yang, Xu, Tian 2025" in METHODS[METHOD].source
 
 
-def test_the_method_asks_for_a_model_as_long_as_none_is_bundled() -> None:
-    from SAM2Medical3DLib.propagation.registry import find_method
+def test_the_bundled_model_has_the_branch_and_nothing_of_training() -> None:
+    bundled = load_model("bundled-3dmed", device="cpu")
+    assert isinstance(bundled.network, BoundaryNetwork)
+    assert bundled.metadata["method"] == METHOD
+    weights, _ = read_weights(bundled.info.path)
+    assert not [name for name in weights if "srpp" in name]
+    # It does refine: the last layer began at zero.
+    assert weights["boundary.change.3.weight"].abs().max() > 0
 
-    method = find_method(METHOD)
-    assert method.choose_model("my.safetensors") == "my.safetensors"
-    with pytest.raises(UserError, match="train one and give it with --model"):
-        method.choose_model(None)
+
+def test_the_method_has_a_model_of_its_own(
+    tiny_volume: Volume, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert METHODS[METHOD].choose_model("my.safetensors") == "my.safetensors"
+    assert METHODS[METHOD].choose_model(None) == "bundled-3dmed"
+    volume, out = tmp_path / "volume.nrrd", tmp_path / "o.nrrd"
+    sitk.WriteImage(image_on(tiny_volume.array, tiny_volume.grid), str(volume))
+    command = ["segment", str(volume), "--box", "6,8,6,18,20,6", "--method", METHOD]
+    report = tmp_path / "report.json"
+    assert main([*command, "--out", str(out), "--report", str(report)]) == 0, capsys.readouterr()
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(out))).any()
+    assert json.loads(report.read_text())["model"]["name"] == "bundled-3dmed"

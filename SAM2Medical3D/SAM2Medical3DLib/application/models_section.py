@@ -89,6 +89,7 @@ class ModelsSection:
         method = None if self._parameters is None else self._parameters.method.value
         if method != self._method:
             self._fill()
+        self._ui.boundariesCheckBox.visible = method == "sam2-3dmed"
         if self._logic.device and self._ui.deviceLabel.text != self._logic.device:
             self._ui.deviceLabel.text = self._logic.device
         elif not self._logic.device:

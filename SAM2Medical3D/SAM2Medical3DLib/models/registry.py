@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BASE_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 BUNDLED = "bundled"
 BUNDLED_RADSAM = "bundled-radsam"
+BUNDLED_3DMED = "bundled-3dmed"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ MODELS: tuple[ModelInfo, ...] = (
               image_size=Architecture().image_size),
     ModelInfo(BUNDLED_RADSAM, "SAM2Medical3D RadSAM (bundled)", "sam2medical3d-radsam.safetensors",
               image_size=Architecture().image_size),
+    ModelInfo(BUNDLED_3DMED, "SAM2Medical3D SAM2-3dMed (bundled)",
+              "sam2medical3d-3dmed.safetensors", image_size=Architecture().image_size),
     _official("tiny", "tiny", "sam2.1_hiera_t", 156_008_466,
               "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
     _official("small", "small", "sam2.1_hiera_s", 184_416_285,

@@ -22,7 +22,7 @@ class Method:
         name, title: what to type and what to show.
         source: the paper.
         create: makes the propagator from a loaded model and options.
-        default_model: a name in ``models.registry``; empty where none is bundled yet.
+        default_model: a name in ``models.registry``, of a bundled model.
         options: what ``create`` takes beside ``cache_bytes`` and ``field_of_view``.
         needs_memory: cannot run with a 2D model.
         needs_boundaries: without a boundary branch it would be another method.
@@ -44,16 +44,8 @@ class Method:
         )
 
     def choose_model(self, wanted: str | None) -> str:
-        """The name of the model to load: the wanted one, else the method's own.
-
-        Raises:
-            UserError: if none is wanted and the method has none of its own.
-        """
-        if wanted or self.default_model:
-            return wanted or self.default_model
-        raise UserError(
-            f"No model for {self.name} comes with this version; train one and give it with --model."
-        )
+        """The name of the model to load: the wanted one, else the method's own."""
+        return wanted or self.default_model
 
 
 def _sam2(model: LoadedModel, **options: object) -> Propagator:
@@ -99,7 +91,7 @@ METHODS: dict[str, Method] = {
             "SAM2-3dMed (memory and boundaries)",
             "Yang, Xu, Tian 2025, Empowering SAM2 for 3D Medical Image Segmentation",
             _sam2_3dmed,
-            default_model="",
+            default_model="bundled-3dmed",
             options=frozenset({"boundary_refinement", "boundary_maps"}),
             needs_boundaries=True,
         ),
