@@ -164,10 +164,11 @@ def test_earlier_masks_bring_everything_back(
     random = np.random.default_rng(seed)
     collapse(node)
     if elsewhere:
-        # These are stored on voxels that fit those of the volume nowhere.
-        turned = matrix @ ijk_to_ras(
-            spacing=(1.1, 0.8, 0.9), signs=(1, 1, 1), turn=(3, 8, -5), origin=(0.3, 0, -0.2)
-        )
+        # These are stored on other voxels: oblique ones, or half a step beside the volume's.
+        options = {"turn": (3, 8, -5), "spacing": (1.1, 0.8, 0.9)}
+        if seed % 2:
+            options = {"spacing": (1, 1, 1), "origin": (0.5, 0.5, -0.5)}
+        turned = matrix @ ijk_to_ras(**{"signs": (1, 1, 1), "origin": (0.3, 0, -0.2)} | options)
         other = add_volume(scene, turned, name="other")
         write_segments(node, other, {n: crowd(seed + 1)[n] for n in elsewhere})
     if moved is not None:
@@ -502,6 +503,37 @@ def test_images_that_are_merged_meanwhile(scene: slicer.vtkMRMLScene) -> None:
     assert segment.edited() == {}
     segment.show({0: start[0]})
     assert everything(node) == before
+
+
+def test_what_somebody_else_uncovers_is_given_back(nodes: Nodes) -> None:
+    node, volume = nodes
+    segment = live(nodes, Masking.OVERWRITE)
+    segment.show({0: FULL})
+    paint(nodes, block((0, 1), (0, 3), (0, 7)), LOGIC.MODE_MERGE_MIN)
+    assert list(segment.edited()) == [0]
+    segment.show({})
+    expected = ORGAN.copy()
+    expected[0, 3:] = False
+    np.testing.assert_array_equal(read_segment(node, "organ", volume), expected)
+
+
+def test_cropped_segments_on_other_voxels(scene: slicer.vtkMRMLScene, nodes: Nodes) -> None:
+    node, volume = nodes
+    matrix = ijk_to_ras(spacing=(0.7, 0.9, 1.1), turn=(10, 0, 5))
+    other = add_volume(scene, matrix, (8, 7, 9), "other")
+    write_segments(node, other, {"organ": np.ones((8, 7, 9), bool)})
+    before = stored(node, "organ")
+    segment = live(nodes, Masking.OVERWRITE)
+    segment.show({0: FULL, 1: FULL})
+    organ = LiveSegment(node, other, id_of(node, "organ"), Plane.AXIAL)
+    organ.show({0: np.zeros((7, 9), bool)})
+    organ.finish()
+    assert stored(node, "organ") < before
+    left = labelmap_of(node, "organ").GetExtent()
+    segment.show({0: NONE, 1: LESION[1]})
+    assert labelmap_of(node, "organ").GetExtent() != left
+    organ.show({0: np.ones((7, 9), bool)})
+    assert stored(node, "organ") == before
 
 
 # Other people's edits

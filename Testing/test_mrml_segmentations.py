@@ -270,20 +270,6 @@ def test_protect_keeps_out_of_hidden_segments_too(
     np.testing.assert_array_equal(read_segment(node, "tumour", volume), TUMOUR & ~LIVER)
 
 
-def test_extent_replaces_only_its_voxels(
-    node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode
-) -> None:
-    write_segments(node, volume, {"liver": LIVER, "other": np.ones(SHAPE, bool)})
-    slab = block((2, 5), (0, 6), (0, 7))
-    write_segments(node, volume, {"liver": TUMOUR}, Masking.OVERWRITE, extent=(0, 6, 0, 5, 2, 99))
-    np.testing.assert_array_equal(
-        read_segment(node, "liver", volume), np.where(slab, TUMOUR, LIVER)
-    )
-    np.testing.assert_array_equal(read_segment(node, "other", volume), ~(slab & TUMOUR))
-    with pytest.raises(UserError, match="no voxel of the volume"):
-        write_segments(node, volume, {"liver": TUMOUR}, extent=(0, 6, 0, 5, 9, 12))
-
-
 def test_empty_mask_empties_the_segment(
     node: slicer.vtkMRMLSegmentationNode, volume: slicer.vtkMRMLScalarVolumeNode
 ) -> None:

@@ -26,8 +26,9 @@ class LiveSegment:
 
     - Showing a slice changes that slice of the segment and nothing else of it. Other segments
       change only as ``masking`` says, hidden and locked ones never.
-    - What other segments lose where they are overwritten they get back as soon as it is no longer
-      covered; :class:`TakenVoxels` says what becomes of it when they were changed meanwhile.
+    - What other segments lose where they are overwritten they get back with the first write after
+      which it is no longer covered, also when somebody else uncovered it; :class:`TakenVoxels` says
+      what becomes of it when those segments were changed meanwhile.
       Masking that is changed takes nothing back by itself.
     - Undo is to show the earlier masks again with the masking they were shown with: every voxel of
       every segment is then as before. Where the segment overlapped others before the first write,
@@ -96,10 +97,11 @@ class LiveSegment:
 
         Surfaces are left as they are; see :meth:`finish`. Observers of the segmentation hear of it
         once, when all is in place, and not at all if no voxel changed. What somebody else changed
-        on these slices is replaced: ask :meth:`edited` first.
+        on these slices is replaced: ask :meth:`edited` first. What waits to be given back to other
+        segments is given back, on whatever slice.
 
         Args:
-            slices: {slice index: (H, W) bool}.
+            slices: {slice index: (H, W) bool}; may be empty.
 
         Raises:
             UserError: see :meth:`refusal`; a slice that is not in the stack, a mask of another
@@ -188,6 +190,7 @@ class LiveSegment:
         changed = dict(self._known.changed(image.labels, image.value))
         for index, mask in changed.items():
             self._known.see(index, mask)
+            self._taken.look_again(index)
         self._seen = stamp
         return {i: mask.array(self.geometry.shape[1:]) for i, mask in changed.items()}
 
@@ -210,7 +213,9 @@ class LiveSegment:
                 raise UserError(f"The {what} {node.GetName()} was removed; select another one.")
         if segmentation_of(self._node).GetSegment(self._segment_id) is None:
             raise UserError(f"The segment is not in {self._node.GetName()}; select another one.")
-        if not grid_from_node(self._volume_node, self._node).matches(self._frame.grid):
+        grid = self._frame.grid
+        now = grid_from_node(self._volume_node, self._node)
+        if not now.matches(grid, tolerance_mm=0.01 * min(grid.spacing)):
             raise UserError(
                 f"{self._volume_node.GetName()} was moved against {self._node.GetName()}, or its "
                 "image was replaced; start again on the volume as it is now."

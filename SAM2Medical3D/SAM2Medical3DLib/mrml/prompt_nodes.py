@@ -160,7 +160,7 @@ class PromptNodes:
 
     def remove_box(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
         """Take one box away."""
-        remove_node(roi)
+        self._remove(roi)
 
     # In the views
 

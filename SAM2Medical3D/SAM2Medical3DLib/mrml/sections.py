@@ -7,6 +7,7 @@ voxel: a voxel belongs to the slice, and to the pixel, in which its centre lies.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,9 +80,13 @@ class Section(ABC):
         """The write of a label to voxels of the section, at least one."""
 
 
-def section_of(labels: StackLabels, index: int, window: Window) -> Section:
-    """The section of an image with a part of a slice."""
-    return (_PixelSection if labels.aligned else _VoxelSection)(labels, index, window)
+def section_of(
+    labels: StackLabels, index: int, window: Window, losses: Sequence[Loss] = ()
+) -> Section:
+    """The section of an image with a part of a slice, with room for losses outside the image."""
+    if labels.aligned:
+        return _PixelSection(labels, index, window)
+    return _VoxelSection(labels, index, window, losses)
 
 
 class _PixelSection(Section):
@@ -135,9 +140,15 @@ class _PixelWrite(VoxelWrite):
 
 
 class _VoxelSection(Section):
-    def __init__(self, image: StackLabels, index: int, window: Window) -> None:
+    def __init__(
+        self, image: StackLabels, index: int, window: Window, losses: Sequence[Loss]
+    ) -> None:
         self._image = image
-        ijk = image.near(index, window)
+        # The image may have been cropped since.
+        lost = [loss.ijk for loss in losses if self._is_mine(loss)]
+        low = np.min([image.bounds[0], *(ijk.min(axis=0) for ijk in lost)], axis=0)
+        high = np.max([image.bounds[1], *(ijk.max(axis=0) for ijk in lost)], axis=0)
+        ijk = image.near(index, window, (low, high))
         stack = image.stack_of(ijk)
         here = stack[:, 0] == index
         self._ijk, self._stack = ijk[here], stack[here]
@@ -147,7 +158,7 @@ class _VoxelSection(Section):
         return pick(mask, self._stack)
 
     def recall(self, loss: Loss) -> np.ndarray:
-        if loss.lattice is None or not np.allclose(loss.lattice, self._image.lattice, atol=1e-4):
+        if not self._is_mine(loss):
             return np.zeros(len(self._ijk), bool)
         together = np.concatenate([self._ijk, loss.ijk]).astype(np.int64)
         together -= together.min(axis=0)
@@ -161,6 +172,10 @@ class _VoxelSection(Section):
 
     def write(self, voxels: np.ndarray, value: int, segment_id: str) -> VoxelWrite:
         return _VoxelWrite(self._image, segment_id, self._ijk[voxels], value)
+
+    def _is_mine(self, loss: Loss) -> bool:
+        """Whether a loss is of voxels on this lattice."""
+        return loss.lattice is not None and np.allclose(loss.lattice, self._image.lattice)
 
 
 class _VoxelWrite(VoxelWrite):

@@ -43,7 +43,6 @@ def plan_edits(
     grid: Grid,
     masking: Masking,
     editable: Collection[str],
-    region: tuple[slice, slice, slice] | None = None,
 ) -> Edits:
     """What a write of masks leaves behind.
 
@@ -54,13 +53,8 @@ def plan_edits(
         grid: where the masks' voxels are, in the segmentation's own coordinates.
         masking: what happens to voxels of other segments.
         editable: segments that may lose voxels.
-        region: the (K, J, I) part to replace; outside it a target keeps its voxels. None is all.
     """
     replaced = {id_ for id_ in targets.values() if id_ is not None}
-    if region is not None:
-        inside = np.zeros(grid.size[::-1], bool)
-        inside[region] = True
-        masks = {key: mask & inside for key, mask in masks.items()}
     occupied = None
     if masking is Masking.PROTECT:
         occupied = np.zeros(grid.size[::-1], bool)
@@ -71,11 +65,6 @@ def plan_edits(
     masks = separated(masks, masking, occupied)
     victims = set(editable) - replaced if masking is Masking.OVERWRITE else set()
     changed, losers = _changed_layers(layers, masks, grid, replaced, victims)
-    if region is not None:
-        masks = {
-            key: mask | (_mask_of(layers, targets[key], grid) & ~inside)
-            for key, mask in masks.items()
-        }
     written = {key: labelmap_from_mask(mask, grid) for key, mask in masks.items()}
     return Edits(written, changed, losers)
 
@@ -112,11 +101,3 @@ def _changed_layers(
             image = with_voxels(layer.labelmap, np.where(erased, before.dtype.type(0), before))
             changed.update(dict.fromkeys(staying, image))
     return changed, losers
-
-
-def _mask_of(layers: Collection[Layer], segment_id: str | None, grid: Grid) -> np.ndarray:
-    """(K, J, I) bool of one segment on a grid; empty for a segment that does not exist yet."""
-    for layer in layers:
-        if segment_id in layer.values:
-            return labels_on_grid(layer.labelmap, grid) == layer.values[segment_id]
-    return np.zeros(grid.size[::-1], bool)

@@ -53,6 +53,7 @@ class SegmentWork:
         self._drawn_at = 0.0
         self._refused: dict[int, Given] = {}
         self._behind = False  # something may have to be shown
+        self._edited = False  # by others, since the last write
         self._unfinished = False  # surfaces are older than the voxels
 
     # Beginning
@@ -177,7 +178,7 @@ class SegmentWork:
                 self._drawn[index] = mask
         if edits:
             self._drawn_at = time.monotonic()
-            self._behind = True
+            self._behind = self._edited = True
 
     def drawn(self, settled: float = 0.0) -> dict[int, np.ndarray]:
         """{slice: (H, W) mask} drawn by hand and not known to the session yet, once nothing more
@@ -222,6 +223,9 @@ class SegmentWork:
             return
         until = time.perf_counter() + seconds
         waiting = self._differing() if self._behind else []
+        if not waiting and self._edited:
+            self._live.show({})  # other segments get back what the user erased of this one
+        self._edited = False
         while waiting and time.perf_counter() < until:
             few, waiting = waiting[:4], waiting[4:]
             self._live.show({s: self._target(s).array() for s in few})

@@ -16,8 +16,6 @@ from .segment_rules import existing_segment, find_segment, refusal, segmentation
 from .segment_transaction import apply_edits
 from .volumes import grid_from_node
 
-Extent = tuple[int, int, int, int, int, int]
-
 
 def write_segments(
     node: slicer.vtkMRMLSegmentationNode,
@@ -25,7 +23,6 @@ def write_segments(
     masks: Mapping[str, np.ndarray],
     masking: Masking = Masking.OVERLAP,
     *,
-    extent: Extent | None = None,
     colours: Mapping[str, Colour] | None = None,
 ) -> dict[str, str]:
     """Write masks into segments, all of them or none.
@@ -41,8 +38,6 @@ def write_segments(
         volume_node: the volume on whose voxels the masks are.
         masks: {id or name of a segment: (K, J, I) bool}.
         masking: what happens where a mask meets other segments.
-        extent: (I first, I last, J first, J last, K first, K last) of the voxels to replace; a
-            segment keeps what it has on the rest of the grid. None replaces all.
         colours: {key of ``masks``: (red, green, blue) in 0..1} for new segments; the others get
             Slicer's next colour.
 
@@ -65,7 +60,6 @@ def write_segments(
         grid,
         Masking(masking),
         editable=[id_ for id_ in segmentation.GetSegmentIDs() if refusal(node, id_) is None],
-        region=None if extent is None else _region(extent, grid.size),
     )
     return apply_edits(node, volume_node, targets, edits, colours or {})
 
@@ -155,14 +149,3 @@ def _targets(
         if sentence is not None:
             raise UserError(sentence)
     return targets
-
-
-def _region(extent: Extent, size: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-    """A VTK extent as (K, J, I) slices inside a grid."""
-    bounds = [
-        slice(max(0, int(extent[2 * axis])), min(size[axis], int(extent[2 * axis + 1]) + 1))
-        for axis in range(3)
-    ]
-    if any(part.start >= part.stop for part in bounds):
-        raise UserError(f"The extent {tuple(extent)} has no voxel of the volume in it.")
-    return tuple(reversed(bounds))

@@ -70,6 +70,11 @@ class StackLabels:
         return self._array.size == 0
 
     @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last IJK of the image."""
+        return self._low, self._high
+
+    @property
     def slices(self) -> range:
         """The slices that an aligned image reaches."""
         return range(self._first[0], self._first[0] + self._view.shape[0])
@@ -101,18 +106,25 @@ class StackLabels:
             ] = plane[top - row : bottom - row, left - col : right - col]
         return found
 
-    def near(self, index: int, window: Window) -> np.ndarray:
+    def near(self, index: int, window: Window, bounds: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Voxels of the image's lattice, with all whose centres lie in this part of a slice.
 
+        Args:
+            index: the slice.
+            window: rows and columns.
+            bounds: first and last IJK to look at.
+
         Returns:
-            (n, 3) int32 IJK, also outside the image's extent.
+            (n, 3) int32 IJK.
         """
         edges = [(index - 0.6, index + 0.6)]
         edges += [(part.start - 0.6, part.stop - 0.4) for part in window]
         corners = np.array(np.meshgrid(*edges)).reshape(3, -1).T
         corners = corners @ self._ijk_from_stack[:3, :3].T + self._ijk_from_stack[:3, 3]
-        low = np.floor(corners.min(axis=0)).astype(int)
-        high = np.ceil(corners.max(axis=0)).astype(int)
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), bounds[0])
+        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), bounds[1])
+        if (low > high).any():
+            return np.zeros((0, 3), np.int32)
         # Along the axis that crosses slices fastest, few voxels of each line lie in this slice.
         slopes, offset = self._stack_from_ijk[0, :3], self._stack_from_ijk[0, 3]
         axis = int(np.argmax(np.abs(slopes)))
@@ -125,7 +137,8 @@ class StackLabels:
         found[..., axis] = np.floor(np.minimum(*ends))[..., None] + steps
         for a, n in zip(across, lines, strict=True):
             found[..., a] = n[..., None]
-        return found.reshape(-1, 3)
+        found = found.reshape(-1, 3)
+        return found[(found[:, axis] >= low[axis]) & (found[:, axis] <= high[axis])]
 
     def labels_at(self, ijk: np.ndarray) -> np.ndarray:
         """(n,) labels of (n, 3) IJK voxels of the image, 0 outside its extent."""

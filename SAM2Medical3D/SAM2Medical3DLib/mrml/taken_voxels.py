@@ -57,8 +57,9 @@ class TakenVoxels:
     """Remembers which voxels other segments lost, slice by slice.
 
     A segment gets a voxel back when it is no longer covered. While the segment is hidden or locked
-    the voxel waits. It is forgotten when the segment is removed or stored on another lattice, or
-    when the voxel is no longer background in the segment's image: then somebody else decided.
+    the voxel waits for a later write. It is forgotten when the segment is removed or stored on
+    another lattice, or when the voxel is no longer background in the segment's image: then somebody
+    else decided.
     """
 
     def __init__(self) -> None:
@@ -67,8 +68,13 @@ class TakenVoxels:
 
     @property
     def waiting(self) -> frozenset[int]:
-        """Slices where something waits for a hidden or locked segment."""
+        """Slices where something may have to be given back whatever is written."""
         return frozenset(self._waiting)
+
+    def look_again(self, index: int) -> None:
+        """Somebody else changed what covers a slice."""
+        if self.has(index):
+            self._waiting.add(index)
 
     def has(self, index: int) -> bool:
         """Whether something was taken on a slice."""
@@ -103,7 +109,7 @@ class TakenVoxels:
             losers = known.keys() & group.values.keys()
             if not (victims or losers) or (group.labels.is_empty and not group.labels.aligned):
                 continue
-            section = section_of(group.labels, index, window)
+            section = section_of(group.labels, index, window, [known[id_] for id_ in losers])
             covered = section.of(cover)
             background = (section.labels == 0) | (section.labels == group.leaving)
             for id_ in victims | losers:
@@ -158,7 +164,7 @@ def occupied(
         values = list(group.values.values())
         found[window] |= np.isin(group.labels.section(index, *window), values)
         if touching and not group.labels.aligned:
-            ijk = group.labels.near(index, window)
+            ijk = group.labels.near(index, window, group.labels.bounds)
             ijk = ijk[np.isin(group.labels.labels_at(ijk), values)]
             stack = group.labels.stack_of(ijk)
             stack = stack[(stack[:, 0] == index) & pick(mask, stack)]

@@ -475,7 +475,7 @@ class Workbench:
 
         def done() -> None:
             work.forget_drawn(drawn)
-            slices = "slice" if len(drawn) == 1 else f"{len(drawn)} slices"
+            slices = "one slice" if len(drawn) == 1 else f"{len(drawn)} slices"
             self._say(f"What you drew on {slices} is locked; Propagate starts from it.")
 
         self._submit(work, lock, then=done)
@@ -715,6 +715,8 @@ class Workbench:
     # Messages
 
     def _say(self, text: str, problem: bool = False) -> None:
+        if not problem:
+            self.oblique_view = None
         if (self.message, self.is_problem) != (text, problem):
             self.message, self.is_problem = text, problem
             self._changed()
