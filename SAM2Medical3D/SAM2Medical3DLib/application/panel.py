@@ -20,6 +20,7 @@ from .hand_tools import HandTools
 from .models_section import ModelsSection
 from .notice import notice_is_due, notice_text, remember_notice
 from .shortcuts import Shortcuts
+from .status import StatusLine
 from .strip import ConfidenceStrip
 
 _TICK_MS = 30
@@ -61,6 +62,7 @@ class Panel:
         self.shortcuts = Shortcuts(self._commands(), ui)
         self._observe_place_mode()
         self._add_icons(resource)
+        self.status = StatusLine(ui)
         self._refresh()
 
     def close(self) -> None:
@@ -128,13 +130,17 @@ class Panel:
         for button, act in clicked.items():
             button.connect("clicked()", act)
         ui.lockSegmentButton.connect("clicked(bool)", self._lock_segment)
-        ui.segmentsTable.connect(
-            "selectionChanged(QItemSelection,QItemSelection)", self._on_segment_selected
+        ui.limitCheckBox.connect("clicked(bool)", self._limit)
+        rows = slicer.util.findChild(ui.segmentsTable, "SegmentsTable")
+        rows.connect("clicked(QModelIndex)", self._on_segment_selected)
+        rows.selectionModel().connect(
+            "currentRowChanged(QModelIndex,QModelIndex)", self._on_segment_selected
         )
         menu = qt.QMenu(ui.cancelButton)
         menu.addAction(_("Keep the slices that have come"), lambda: self._cancel(True))
         menu.addAction(_("Discard them"), lambda: self._cancel(False))
         ui.cancelButton.setMenu(menu)
+        ui.cancelButton.connect("clicked()", lambda: self._cancel(True))
         self._cancel_menu = menu
 
     def _tools(self) -> dict[str, object]:
@@ -330,6 +336,8 @@ class Panel:
             self._stale = False
             self._choose_volume()
             self._refresh()
+        else:
+            self.status.show_state(self._parameters, self.logic, self._said)
         if not busy and not self._stale:
             self.timer.stop()
 
@@ -361,17 +369,28 @@ class Panel:
         )
         ui.undoButton.enabled = bench is not None and bench.can_undo
         ui.redoButton.enabled = bench is not None and bench.can_redo
-        for box in (ui.firstSpinBox, ui.lastSpinBox):
-            box.enabled = parameters is not None and parameters.limited
+        self._show_limits(bench)
         self._show_axis(bench)
         self._show_progress(bench)
         self._show_strip(bench)
         self.models.refresh()
-        message = self._said or (bench.message if bench is not None else "")
         if bench is not None and bench.message:
-            message, self._said = bench.message, ""
-        ui.statusLabel.text = message
-        ui.statusLabel.visible = bool(message)
+            self._said = ""
+        self.status.show_state(self._parameters, self.logic, self._said)
+
+    def _limit(self, limited: bool) -> None:
+        """Limits that were never set begin as all slices."""
+        parameters = self._parameters
+        if limited and parameters is not None and parameters.last == 0:
+            parameters.last = self.ui.lastSpinBox.maximum
+
+    def _show_limits(self, bench: object | None) -> None:
+        limited = self._parameters is not None and self._parameters.limited
+        geometry = None if bench is None else bench.geometry() or bench.stack_geometry()
+        for box in (self.ui.firstSpinBox, self.ui.lastSpinBox):
+            box.enabled = limited
+            if geometry is not None and box.maximum != geometry.shape[0] - 1:
+                box.maximum = geometry.shape[0] - 1
 
     def _show_axis(self, bench: object | None) -> None:
         plane = bench.plane if bench is not None else None
@@ -383,6 +402,7 @@ class Panel:
     def _show_progress(self, bench: object | None) -> None:
         ui = self.ui
         running = bench is not None and bench.is_running
+        ui.propagateButton.visible = not running
         ui.cancelButton.visible = ui.progressBar.visible = running
         if not running:
             return

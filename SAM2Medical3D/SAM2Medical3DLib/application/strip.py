@@ -6,19 +6,22 @@ from collections.abc import Callable
 
 import numpy as np
 import qt
+from slicer.i18n import tr as _
 
 from ..mrml.workbench import SliceStates
 
 # Distinct for colour-blind eyes and on light and dark panels; height tells confidence as well.
-_DOUBTFUL, _FAIR, _GOOD = (213, 94, 0), (230, 159, 0), (0, 114, 178)
+_DOUBTFUL, _FAIR, _GOOD, _ABSENT = (213, 94, 0), (230, 159, 0), (0, 114, 178), (128, 128, 128)
+_SURE = 0.7
 _STALE = 90  # alpha of what is to be computed again
+_LINE = 3  # pixels that stand for a slice which surely does not have the object
 
 
 class ConfidenceStrip(qt.QWidget):
     """A bar for every slice, from the lowest on the left; a click goes there.
 
-    A drawn (locked) slice has a square under its bar, a prompted one a dot. Pale bars are out of
-    date.
+    A drawn (locked) slice has a square under its bar, a prompted one a smaller one. Pale bars are
+    out of date. A thin line stands for slices without the object, unless that is doubtful.
 
     Args:
         go_to: called with the slice that was clicked.
@@ -33,7 +36,7 @@ class ConfidenceStrip(qt.QWidget):
         self.setMinimumHeight(44)
         self.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         self.setMouseTracking(True)
-        self.setAccessibleName("Confidence of slices")
+        self.setAccessibleName(_("Confidence of slices"))
 
     def show_states(self, states: SliceStates | None, here: int | None) -> None:
         """What to draw: all slices, and the one that is in view."""
@@ -59,8 +62,9 @@ class ConfidenceStrip(qt.QWidget):
                 span = max(1, (index + 1) * width // n - left - (1 if width > 4 * n else 0))
                 value = states.confidence[index]
                 if not np.isnan(value):
-                    tall = max(2, int(round(value * bar)))
-                    colour = qt.QColor(*_colour(value))
+                    is_absent = states.empty[index] and value >= _SURE
+                    tall = _LINE if is_absent else max(_LINE, int(round(value * bar)))
+                    colour = qt.QColor(*(_ABSENT if is_absent else _colour(value)))
                     colour.setAlpha(_STALE if states.stale[index] else 255)
                     painter.fillRect(left, bar - tall, span, tall, colour)
                 if states.locked[index] or states.prompted[index]:
@@ -85,9 +89,23 @@ class ConfidenceStrip(qt.QWidget):
         index = self.slice_at(event.pos().x())
         if index is None:
             return
-        value = self._states.confidence[index]
-        known = "" if np.isnan(value) else f": {value:.0%}"
-        self.setToolTip(f"{index}{known}")
+        self.setToolTip(self._described(index))
+
+    def _described(self, index: int) -> str:
+        states = self._states
+        lines = [_("Slice {index}").format(index=index)]
+        if not np.isnan(states.confidence[index]):
+            percent = f"{states.confidence[index]:.0%}"
+            lines[0] += _(": confidence {percent}").format(percent=percent)
+        if states.locked[index]:
+            lines.append(_("drawn by hand, locked"))
+        elif states.prompted[index]:
+            lines.append(_("with prompts"))
+        elif states.empty[index]:
+            lines.append(_("without the object"))
+        if states.stale[index]:
+            lines.append(_("to be computed again"))
+        return "\n".join(lines)
 
     def _go(self, event: object) -> None:
         index = self.slice_at(event.pos().x())
@@ -96,4 +114,4 @@ class ConfidenceStrip(qt.QWidget):
 
 
 def _colour(confidence: float) -> tuple[int, int, int]:
-    return _DOUBTFUL if confidence < 0.7 else _FAIR if confidence < 0.85 else _GOOD
+    return _DOUBTFUL if confidence < _SURE else _FAIR if confidence < 0.85 else _GOOD

@@ -15,24 +15,26 @@ class SliceStates:
 
     Attributes:
         confidence: (N,) 0..1, NaN where nothing is known.
-        prompted, locked, stale: (N,) bool: with clicks or a box; drawn by the user; to be
-            computed again.
+        prompted, locked, stale, empty: (N,) bool: with clicks or a box; drawn by the user; to be
+            computed again; known not to have the object.
     """
 
     confidence: np.ndarray
     prompted: np.ndarray
     locked: np.ndarray
     stale: np.ndarray
+    empty: np.ndarray
 
     @classmethod
     def of(cls, work: SegmentWork) -> SliceStates:
         """Of a segment that has a session, what has come of a run included."""
         n = len(work.session.stack)
         confidence = np.full(n, np.nan)
+        prompted, locked, stale, empty = np.zeros((4, n), bool)
         for index, found in work.results().items():
             confidence[index] = found.confidence
-        prompted, locked, stale = np.zeros((3, n), bool)
+            empty[index] = found.mask.is_empty
         stale[sorted(work.state.stale - work.coming)] = True
         for index, fixed in work.state.fixed.items():
             (locked if fixed.locked else prompted)[index] = True
-        return cls(confidence, prompted, locked, stale)
+        return cls(confidence, prompted, locked, stale, empty)
