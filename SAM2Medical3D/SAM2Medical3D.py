@@ -132,6 +132,8 @@ class SAM2Medical3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEnd)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEnd)
         self.panel.use(self.logic.getParameterNode())
+        if slicer.util.selectedModule() == self.moduleName:  # reloaded while it is shown
+            self.panel.setActive(True)
 
     def cleanup(self) -> None:
         self.removeObservers()

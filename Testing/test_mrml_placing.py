@@ -15,6 +15,7 @@ from mrml_scenes import add_segmentation, ijk_to_ras, ramp
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Grid, Plane, StackGeometry
 from SAM2Medical3DLib.mrml import node_from_volume, offscreen
+from SAM2Medical3DLib.mrml.box_drag import BoxDrag
 from SAM2Medical3DLib.mrml.placing import placing_node, start_placing, stop_placing
 from SAM2Medical3DLib.mrml.prompt_nodes import PromptNodes
 from SAM2Medical3DLib.mrml.slice_views import (
@@ -209,6 +210,45 @@ def test_two_clicks_draw_a_box(bench: Bench, plane: Plane) -> None:
     assert found == index and not points
     expected = Box(*a, *b)
     assert vars(box) == pytest.approx(vars(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("plane", Plane)
+def test_a_drag_draws_a_box_from_corner_to_corner(bench: Bench, plane: Plane) -> None:
+    index = view_slice(bench.views[plane].get_view_node(), bench.geometry(plane))
+    drags = BoxDrag(bench.scene)
+    drags.watch(bench.views[plane].interactor(), bench.views[plane].get_view_node())
+    try:
+        roi = bench.prompts.new_box(bench.grid)
+        start_placing(bench.scene, roi, persistent=False)
+        first, second = (130, 150), (190, 110)
+        bench.drag(plane, first, second)
+        assert bench.prompts.is_empty
+        assert drags.finish()
+        assert not drags.finish()
+        assert placing_node(bench.scene) is None
+        bench.prompts.flatten_box(roi, bench.geometry(plane))
+        (a, b) = (bench.voxel(plane, pixel)[1:] for pixel in (first, second))
+        ((found, (points, box)),) = bench.prompts.read(bench.geometry(plane)).items()
+        assert found == index and not points
+        assert vars(box) == pytest.approx(vars(Box(*a, *b)), abs=1e-3)
+    finally:
+        drags.close()
+
+
+def test_two_clicks_still_draw_a_box_while_drags_are_watched(bench: Bench) -> None:
+    drags = BoxDrag(bench.scene)
+    view = bench.views[Plane.AXIAL]
+    drags.watch(view.interactor(), view.get_view_node())
+    try:
+        roi = bench.prompts.new_box(bench.grid)
+        start_placing(bench.scene, roi, persistent=False)
+        bench.click(Plane.AXIAL, (130, 150))
+        assert not drags.finish()
+        bench.click(Plane.AXIAL, (190, 110))
+        assert not drags.finish()
+        assert len(bench.prompts.read(bench.geometry(Plane.AXIAL))) == 1
+    finally:
+        drags.close()
 
 
 def test_a_third_click_makes_no_other_box(bench: Bench) -> None:

@@ -450,12 +450,42 @@ def test_only_negative_points_are_refused_with_a_sentence(user: User) -> None:
     assert not user.bench.is_problem
 
 
-def test_a_point_outside_the_volume_is_named(user: User) -> None:
-    user.place(8, *centre(8))
+def test_a_point_outside_the_volume_is_named_and_taken_away(user: User) -> None:
+    user.click(8, *centre(8))
+    before = user.slices()
     node = user.bench._works[user.bench.selected].prompts.points(True)
     node.AddControlPointWorld(900, 900, 900)
     user.bench.wait()
     assert "outside the volume" in user.bench.message
+    assert node.GetNumberOfDefinedControlPoints() == 1
+    user.click(14, *centre(14))
+    assert user.slices()[14].any()
+    np.testing.assert_array_equal(user.slices()[8], before[8])
+
+
+def test_embeddings_do_not_keep_a_volume() -> None:
+    import gc
+    import weakref
+
+    from blobs import blob_stack
+    from SAM2Medical3DLib.models.registry import load_model
+    from SAM2Medical3DLib.prompts import Point, Prompts, SlicePrompt
+    from SAM2Medical3DLib.propagation.registry import create_propagator
+
+    propagator = create_propagator("radsam", load_model("bundled-radsam", device="cpu"))
+    stack = blob_stack()
+    gone = weakref.ref(stack.volume)
+    prompts = Prompts.single(8, SlicePrompt((Point(*centre(8)),)))
+    propagator.predict_slice(stack, prompts, 8)
+    propagator.predict_slice(stack, prompts, 8)
+    assert propagator.cache.bytes > 0
+    misses = propagator.cache.misses
+    propagator.predict_slice(stack, prompts, 8)
+    assert propagator.cache.misses == misses
+    del stack
+    gc.collect()
+    assert gone() is None
+    assert propagator.cache.bytes == 0
 
 
 def test_oblique_view_is_said_and_can_be_put_right(make: Callable[..., User]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from slicer.i18n import tr as _
 
 from ..errors import UserError
 from ..mrml.active_view import ActiveView
+from ..mrml.box_drag import BoxDrag
 from ..mrml.nodes import nodes_of_class
 from ..mrml.observers import Observers
 from ..mrml.segment_rules import is_locked, set_locked
@@ -19,11 +21,13 @@ from ..mrml.slice_views import rotate_to_volume, view_plane, view_slice
 from .hand_tools import HandTools
 from .models_section import ModelsSection
 from .notice import notice_is_due, notice_text, remember_notice
+from .repaints import Repaints
 from .shortcuts import Shortcuts
 from .status import StatusLine
 from .strip import ConfidenceStrip
 
 _TICK_MS = 30
+_REFRESH_S = 0.2  # between two looks at a run under way
 _MODIFIED = vtk.vtkCommand.ModifiedEvent
 
 
@@ -47,6 +51,7 @@ class Panel:
         form.setMRMLScene(slicer.mrmlScene)
         self._parameter_observers, self._scene_observers = Observers(), Observers()
         self.view = ActiveView(slicer.mrmlScene)
+        self.box_drag = BoxDrag(slicer.mrmlScene)
         self.strip = ConfidenceStrip(self._go_to_slice, ui.stripHolder)
         ui.stripHolder.layout().addWidget(self.strip)
         self.hand = HandTools(ui.handSection, self._on_hand_tool)
@@ -63,16 +68,20 @@ class Panel:
         self._observe_place_mode()
         self._add_icons(resource)
         self.status = StatusLine(ui)
+        self.repaints = Repaints()
+        self._refreshed = 0.0
         self._refresh()
 
     def close(self) -> None:
         """Leave nothing behind: no timer, shortcut, observer or tool."""
         self.timer.stop()
         self.logic.changed = lambda: None
+        self.repaints.set_gentle(False)
         self.use(None)
         self.shortcuts.close()
         self._scene_observers.clear()
         self.view.close()
+        self.box_drag.close()
         self.models.close()
         self.hand.close()
 
@@ -166,7 +175,8 @@ class Panel:
         ]
 
     def _do(self, act: Callable[[object], object]) -> None:
-        """Call the workbench, and show what it refuses."""
+        """Call the workbench, and show what it refuses; what was said before has been read."""
+        self._forget_messages()
         try:
             if self.bench is None:
                 self._make_segmentation()
@@ -190,6 +200,7 @@ class Panel:
         self._tool(kind, self.bench is None or self.bench.tool() != kind)
 
     def _escape(self) -> None:
+        self._forget_messages()
         self.hand.stop()
         if self.bench is not None:
             self.bench.stop_tool()
@@ -265,11 +276,13 @@ class Panel:
 
     def _remove_segment(self) -> None:
         bench = self.bench
+        self._forget_messages()
         if bench is not None and bench.selected is not None:
             bench.segmentation_node.GetSegmentation().RemoveSegment(bench.selected)
 
     def _lock_segment(self, locked: bool) -> None:
         bench = self.bench
+        self._forget_messages()
         if bench is not None and bench.selected is not None:
             set_locked(bench.segmentation_node, bench.selected, locked)
         self._wake()
@@ -322,6 +335,10 @@ class Panel:
         self._scene_observers.add(scene, scene.NodeAddedEvent, self._wake)
         for node in nodes_of_class(scene, "vtkMRMLSliceNode"):
             self._scene_observers.add(node, _MODIFIED, self._wake)
+        layout = slicer.app.layoutManager()
+        for name in layout.sliceViewNames() if layout is not None else ():
+            widget = layout.sliceWidget(name)
+            self.box_drag.watch(widget.sliceView().interactor(), widget.mrmlSliceNode())
 
     def _wake(self) -> None:
         self._stale = True
@@ -330,22 +347,37 @@ class Panel:
 
     def _tick(self) -> None:
         bench = self.bench
+        self.box_drag.finish()
         busy = bench is not None and bench.tick()
         busy = self.logic.worker.poll() or busy
-        if self._stale:
+        running = bench is not None and bench.is_running
+        self.repaints.set_gentle(running)
+        if self._stale and (not running or time.monotonic() - self._refreshed > _REFRESH_S):
             self._stale = False
+            self._refreshed = time.monotonic()
             self._choose_volume()
             self._refresh()
-        else:
-            self.status.show_state(self._parameters, self.logic, self._said)
+        elif busy:
+            self._show_status()
         if not busy and not self._stale:
             self.timer.stop()
 
     def _say(self, text: str) -> None:
+        self._forget_messages()
         self._said = text
         self._wake()
 
     _said = ""
+
+    def _forget_messages(self) -> None:
+        self._said = ""
+        if self.bench is not None:
+            self.bench.message, self.bench.is_problem = "", False
+
+    def _show_status(self) -> None:
+        if self.bench is not None and self.bench.message:
+            self._said = ""  # the workbench has said something since
+        self.status.show_state(self._parameters, self.logic, self._said)
 
     def _refresh(self) -> None:
         """Show everything as it is now."""
@@ -374,9 +406,7 @@ class Panel:
         self._show_progress(bench)
         self._show_strip(bench)
         self.models.refresh()
-        if bench is not None and bench.message:
-            self._said = ""
-        self.status.show_state(self._parameters, self.logic, self._said)
+        self._show_status()
 
     def _limit(self, limited: bool) -> None:
         """Limits that were never set begin as all slices."""

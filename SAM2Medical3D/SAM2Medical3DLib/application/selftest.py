@@ -54,6 +54,8 @@ def run(case: TestCase) -> None:
     """All tests, one after another, each on an empty scene."""
     tests: list[Callable[[TestCase], None]] = [test_click_to_segment, test_correction_and_undo]
     if hasattr(slicer, "app") and slicer.app.layoutManager():
+        layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        slicer.app.layoutManager().setLayout(layout)
         tests += [test_scene_is_saved_and_opened_again, test_panel, test_nodes_go_in_mid_run]
         if importlib.util.find_spec("torch") is not None:
             tests.append(test_window_stays_responsive)

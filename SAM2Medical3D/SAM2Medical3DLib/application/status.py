@@ -52,8 +52,11 @@ class StatusLine:
     def _working(self, parameters: object | None, logic: object) -> str:
         """What to wait for, once it takes long enough to be noticed."""
         bench = logic.workbench
-        if bench is None or not logic.worker.busy or bench.progress is not None and (
-            bench.progress.done
+        if (
+            bench is None
+            or not logic.worker.busy
+            or bench.progress is not None
+            and (bench.progress.done)
         ):
             self._busy_since = None
             return ""

@@ -131,7 +131,7 @@ def points_of_node(
         if index is None:
             label = node.GetNthControlPointLabel(number) or f"{node.GetName()} {number + 1}"
             raise UserError(
-                f"The point {label} lies outside the volume; move it onto the object or delete it."
+                f"The point {label} lies outside the volume; click on the object."
             )
         yield index, Point(row, col, positive)
 

@@ -158,10 +158,6 @@ class PromptNodes:
             return
         shape_roi(roi, geometry, *box_of_roi(geometry, roi))
 
-    def remove_box(self, roi: slicer.vtkMRMLMarkupsROINode) -> None:
-        """Take one box away."""
-        self._remove(roi)
-
     # In the views
 
     def set_shown(self, shown: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import slicer
 
-from ..geometry import Plane
+from ..geometry import Plane, StackGeometry
 from ..prompts import Box, Point
 from ..propagation import Propagator
 from ..session import EditingSession, ObjectState, SliceMask, StoredSlice
@@ -18,6 +18,7 @@ from .masking import Masking
 from .prompt_nodes import PromptNodes
 
 OBJECT = 1  # each segment has a session of its own
+_PAUSE = 0.25  # seconds between two looks at a run under way: every one draws all views
 _SAME_PLACE = 0.02  # pixels; markups are written and read in millimetres
 
 Given = tuple[tuple[Point, ...], Box | None]
@@ -55,6 +56,7 @@ class SegmentWork:
         self._behind = False  # something may have to be shown
         self._edited = False  # by others, since the last write
         self._unfinished = False  # surfaces are older than the voxels
+        self._shown_at = 0.0
 
     # Beginning
 
@@ -156,8 +158,15 @@ class SegmentWork:
 
     def write_prompts(self) -> None:
         """Make the markups say what the session knows, after undo for example."""
+        self.restore_prompts(self.session.stack.geometry)
+
+    def restore_prompts(self, geometry: StackGeometry) -> None:
+        """The same, where there may be no session yet; ``geometry`` is of any plane then."""
         self._refused.clear()
-        self.prompts.write(self.session.stack.geometry, self._known_prompts())
+        if self.session is None:
+            self.prompts.write(geometry, {})
+        else:
+            self.prompts.write(self.session.stack.geometry, self._known_prompts())
 
     def _known_prompts(self) -> dict[int, Given]:
         fixed = self.session.state(OBJECT).fixed
@@ -221,6 +230,8 @@ class SegmentWork:
         """
         if self._live is None or not self.is_behind:
             return
+        if not finish and time.perf_counter() - self._shown_at < _PAUSE:
+            return
         until = time.perf_counter() + seconds
         waiting = self._differing() if self._behind else []
         if not waiting and self._edited:
@@ -231,6 +242,7 @@ class SegmentWork:
             self._live.show({s: self._target(s).array() for s in few})
             self._shown.update({s: self._target(s) for s in few})
             self._unfinished = True
+            self._shown_at = time.perf_counter()
         self._behind = bool(waiting)
         if finish and not waiting and self._unfinished:
             self._live.finish()

@@ -96,6 +96,26 @@ def plane_of_point(
     return _plane_through(np.array(position), grid, slice_nodes, markups_node.GetScene())
 
 
+def oblique_view_of_point(
+    markups_node: slicer.vtkMRMLMarkupsNode,
+    index: int,
+    grid: Grid,
+    slice_nodes: Iterable[slicer.vtkMRMLSliceNode],
+) -> slicer.vtkMRMLSliceNode | None:
+    """The oblique view that a control point was placed in; None if it was placed in another.
+
+    Arguments as for :func:`plane_of_point`.
+    """
+    position = [0.0, 0.0, 0.0]
+    markups_node.GetNthControlPointPositionWorld(index, position)
+    views = [view for view in slice_nodes if _distance(view, np.array(position)) <= _IN_VIEW_MM]
+    if len(views) > 1:
+        under_mouse = _view_under_mouse(markups_node.GetScene())
+        views = [view for view in views if view is under_mouse]
+    oblique = [view for view in views if view_plane(view, grid) is None]
+    return oblique[0] if oblique else None
+
+
 def plane_of_box(roi: slicer.vtkMRMLMarkupsROINode, grid: Grid) -> Plane | None:
     """Along which axis the slice of a box is; also of one that is just being drawn.
 

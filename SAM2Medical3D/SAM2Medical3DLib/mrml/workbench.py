@@ -34,6 +34,7 @@ from .segmentations import read_segment
 from .slice_states import SliceStates
 from .slice_views import (
     central_slice,
+    oblique_view_of_point,
     plane_of_box,
     plane_of_point,
     show_slice,
@@ -88,6 +89,7 @@ class Workbench:
         self._wanted: tuple[str, Span] | None = None
         self._first_planes: dict[str, Plane] = {}
         self._moving = False
+        self._misplaced: dict[SegmentWork, UserError] = {}
         self.message, self.is_problem = "", False
         self.oblique_view: slicer.vtkMRMLSliceNode | None = None
         self.is_open = True
@@ -271,7 +273,7 @@ class Workbench:
         if not mask.any() and not work.state.fixed:
             raise UserError("Nothing is painted on this slice; paint the object on it first.")
         if index in work.state.fixed and work.state.fixed[index].locked and not work.drawn():
-            self._say("This slice is locked already: it comes back as you painted it.")
+            self._say("What is painted on this slice is a prompt; it comes back unchanged.")
             return
         self._submit(work, lambda: work.session.lock_slices(OBJECT, {index: mask}))
 
@@ -380,6 +382,7 @@ class Workbench:
         self._worker.poll(seconds)
         if not self.is_open:  # what was delivered may have closed the workbench
             return False
+        self._put_back_misplaced()
         for work in list(self._works.values()):
             work.notice_edits()
         if not self._worker.busy:
@@ -426,7 +429,8 @@ class Workbench:
                 return False
             differing = work.unanswered()
         except UserError as error:
-            self._fail(error)
+            self._misplaced[work] = error
+            self._put_back_misplaced()
             return False
         for index, given in differing.items():
             refused = work.refusal()
@@ -540,18 +544,37 @@ class Workbench:
 
     def _prompt_placed(self, work: SegmentWork, node: slicer.vtkMRMLMarkupsNode) -> None:
         """Note at once which view a prompt was placed in: it may be scrolled before the next."""
-        if work.is_untouched:
-            try:
-                self._first_planes[work.segment_id] = self._plane_of_prompts(work)
-            except ObliqueView:
-                self._first_planes.pop(work.segment_id, None)
         try:
-            if node.IsA("vtkMRMLMarkupsROINode") and is_placed(node):
-                self._box_placed(work, node)
+            if node.IsA("vtkMRMLMarkupsROINode"):
+                if is_placed(node):
+                    self._note_plane(work)
+                    self._box_placed(work, node)
+            else:
+                self._check_view(node)
+                self._note_plane(work)
         except UserError as error:
-            work.prompts.remove_box(node)
-            self._fail(error)
+            # Not at once: the view that places it still has something to do with it.
+            self._misplaced[work] = error
         self._changed()
+
+    def _put_back_misplaced(self) -> None:
+        """Take away what was placed where it cannot be used, and say why."""
+        while self._misplaced:
+            work, error = self._misplaced.popitem()
+            self.stop_tool()
+            work.restore_prompts(self._stacks.stack(self._stacks.plane_in(None)).geometry)
+            self._fail(error)
+
+    def _note_plane(self, work: SegmentWork) -> None:
+        if work.is_untouched:
+            self._first_planes[work.segment_id] = self._plane_of_prompts(work)
+
+    def _check_view(self, node: slicer.vtkMRMLMarkupsNode) -> None:
+        """Refuse a point that was just placed in an oblique view."""
+        last = node.GetNumberOfDefinedControlPoints() - 1
+        view = oblique_view_of_point(node, last, self._stacks.grid, self.slice_nodes())
+        if view is not None:
+            raise ObliqueView(view)
 
     def _box_placed(self, work: SegmentWork, roi: slicer.vtkMRMLMarkupsROINode) -> None:
         plane = self._first_planes.get(work.segment_id) if work.is_untouched else work.plane

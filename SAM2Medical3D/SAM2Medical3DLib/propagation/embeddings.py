@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 
 from ..models.device import autocast
 from ..models.normalisation import normalise
-from ..volume import SliceStack
+from ..volume import SliceStack, Volume
 from .field_of_view import FieldOfView
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ class EmbeddingCache:
         self._network, self._budget = network, budget
         self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
         self._positions: list[torch.Tensor] = []
+        self._volumes: set[int] = set()
         self.bytes = 0
         self.misses = 0
 
     def get(self, stack: SliceStack, index: int, view: FieldOfView) -> Embedding:
         """The embedding of slice ``index`` seen through ``view``."""
-        # Keying by the volume object itself keeps it alive, so its identity cannot be reused.
-        key = (stack.volume, stack.plane, stack.mapping, index, view)
+        key = (self._known(stack.volume), stack.plane, stack.mapping, index, view)
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
@@ -66,6 +67,24 @@ class EmbeddingCache:
         """Forget everything."""
         self._kept.clear()
         self.bytes = 0
+
+    def _known(self, volume: Volume) -> int:
+        """A volume's identity, good until it is gone: then its embeddings go too.
+
+        A volume is far larger than they are, so they must not keep it.
+        """
+        if id(volume) not in self._volumes:
+            forget = weakref.WeakMethod(self._forget)
+            end = weakref.finalize(volume, lambda key: forget() and forget()(key), id(volume))
+            end.atexit = False
+            self._volumes.add(id(volume))
+        return id(volume)
+
+    def _forget(self, volume: int) -> None:
+        self._volumes.discard(volume)
+        for key in [key for key in list(self._kept) if key[0] == volume]:
+            dropped = self._kept.pop(key, None)
+            self.bytes -= dropped.bytes if dropped is not None else 0
 
     def backbone_features(self, embedding: Embedding, batch: int) -> tuple[list, list, list]:
         """What ``SAM2Base.track_step`` wants: features, positions (each HWxBxC) and sizes."""
