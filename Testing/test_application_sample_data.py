@@ -52,7 +52,7 @@ def test_the_notice_is_shown_until_it_was_read(
 def test_the_phantom_comes_as_nodes(application: SimpleNamespace) -> None:
     import slicer
 
-    from SAM2Medical3DLib.mrml.segmentations import read_segment
+    from SAM2Medical3DLib.mrml.segments.segmentations import read_segment
     from SAM2Medical3DLib.phantom import Phantom
 
     labels = np.zeros((4, 6, 8), np.uint8)

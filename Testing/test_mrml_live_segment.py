@@ -29,14 +29,14 @@ from SAM2Medical3DLib.geometry import Plane, StackGeometry
 from SAM2Medical3DLib.mrml import (
     Masking,
     grid_from_node,
-    live_segment,
     read_segment,
     set_locked,
     write_segments,
 )
-from SAM2Medical3DLib.mrml.labelmaps import labelmap_from_mask, voxels
-from SAM2Medical3DLib.mrml.live_segment import LiveSegment
-from SAM2Medical3DLib.mrml.stack_labels import lattice_of
+from SAM2Medical3DLib.mrml.segments import live_segment
+from SAM2Medical3DLib.mrml.segments.labelmaps import labelmap_from_mask, voxels
+from SAM2Medical3DLib.mrml.segments.live_segment import LiveSegment
+from SAM2Medical3DLib.mrml.segments.stack_labels import lattice_of
 from SAM2Medical3DLib.mrml.transforms import to_vtk
 
 Nodes = tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLScalarVolumeNode]

@@ -15,9 +15,9 @@ from mrml_scenes import add_segmentation, ijk_to_ras, ramp
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Grid, Plane, StackGeometry
 from SAM2Medical3DLib.mrml import node_from_volume, offscreen
-from SAM2Medical3DLib.mrml.box_drag import BoxDrag
-from SAM2Medical3DLib.mrml.placing import placing_node, start_placing, stop_placing
-from SAM2Medical3DLib.mrml.prompt_nodes import PromptNodes
+from SAM2Medical3DLib.mrml.prompts.box_drag import BoxDrag
+from SAM2Medical3DLib.mrml.prompts.placing import placing_node, start_placing, stop_placing
+from SAM2Medical3DLib.mrml.prompts.prompt_nodes import PromptNodes
 from SAM2Medical3DLib.mrml.slice_views import (
     plane_of_box,
     plane_of_point,

@@ -26,7 +26,11 @@ from mrml_scenes import (
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Grid, Plane, StackGeometry
 from SAM2Medical3DLib.mrml import point_to_world, write_segments
-from SAM2Medical3DLib.mrml.prompt_nodes import PromptNodes, SlicePrompts, prompt_nodes_of_scene
+from SAM2Medical3DLib.mrml.prompts.prompt_nodes import (
+    PromptNodes,
+    SlicePrompts,
+    prompt_nodes_of_scene,
+)
 from SAM2Medical3DLib.prompts import Box, Point
 
 P, N = (lambda row, col: Point(row, col, True)), (lambda row, col: Point(row, col, False))

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from mrml_scenes import SHAPE, add_volume, affines, ijk_to_ras, put_under, rigid_matrices
 from SAM2Medical3DLib.geometry import Grid, Plane, StackGeometry
 from SAM2Medical3DLib.mrml import grid_from_node, point_to_world
-from SAM2Medical3DLib.mrml.prompt_nodes import PromptNodes
+from SAM2Medical3DLib.mrml.prompts.prompt_nodes import PromptNodes
 from SAM2Medical3DLib.mrml.slice_views import (
     central_slice,
     plane_of_box,

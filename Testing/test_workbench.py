@@ -271,7 +271,7 @@ def test_closing_in_mid_run_keeps_what_came_as_it_is(make: Callable[..., User]) 
 
 def test_a_box_drawn_in_another_view_is_refused(propagated: User) -> None:
     from SAM2Medical3DLib.mrml import point_to_world
-    from SAM2Medical3DLib.mrml.placing import placing_node
+    from SAM2Medical3DLib.mrml.prompts.placing import placing_node
 
     user = propagated
     before = user.slices()

@@ -17,7 +17,7 @@ from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.geometry import Plane, StackGeometry
 from SAM2Medical3DLib.models.registry import load_model
 from SAM2Medical3DLib.mrml import Masking, node_from_volume, offscreen, set_locked
-from SAM2Medical3DLib.mrml.placing import placing_node
+from SAM2Medical3DLib.mrml.prompts.placing import placing_node
 from SAM2Medical3DLib.mrml.slice_views import rotate_to_volume
 from SAM2Medical3DLib.mrml.transforms import to_numpy
 from SAM2Medical3DLib.mrml.workbench import Workbench

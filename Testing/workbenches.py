@@ -16,8 +16,8 @@ from SAM2Medical3DLib.mrml import (
     point_to_world,
     read_segment,
 )
-from SAM2Medical3DLib.mrml.labelmaps import labelmap_from_mask
-from SAM2Medical3DLib.mrml.placing import placing_node
+from SAM2Medical3DLib.mrml.prompts.placing import placing_node
+from SAM2Medical3DLib.mrml.segments.labelmaps import labelmap_from_mask
 from SAM2Medical3DLib.mrml.slice_views import show_slice
 from SAM2Medical3DLib.mrml.workbench import Workbench
 from SAM2Medical3DLib.prompts import Prompts

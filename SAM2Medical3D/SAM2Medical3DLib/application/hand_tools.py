@@ -39,7 +39,8 @@ class HandTools:
         if self._node.GetScene() is None:
             self._use_node()
         self._widget.setSegmentationNode(segmentation)
-        self._widget.setSourceVolumeNode(volume)
+        if segmentation is not None:
+            self._widget.setSourceVolumeNode(volume)
         if segment is not None and self._node.GetSelectedSegmentID() != segment:
             self._node.SetSelectedSegmentID(segment)
 

@@ -13,10 +13,10 @@ from slicer.i18n import tr as _
 
 from ..errors import UserError
 from ..mrml.active_view import ActiveView
-from ..mrml.box_drag import BoxDrag
 from ..mrml.nodes import nodes_of_class
 from ..mrml.observers import Observers
-from ..mrml.segment_rules import is_locked, set_locked
+from ..mrml.prompts.box_drag import BoxDrag
+from ..mrml.segments.segment_rules import is_locked, set_locked
 from ..mrml.slice_views import rotate_to_volume, view_plane, view_slice
 from .hand_tools import HandTools
 from .models_section import ModelsSection
@@ -401,7 +401,7 @@ class Panel:
         )
         ui.undoButton.enabled = bench is not None and bench.can_undo
         ui.redoButton.enabled = bench is not None and bench.can_redo
-        self._show_limits(bench)
+        self._show_limits()
         self._show_axis(bench)
         self._show_progress(bench)
         self._show_strip(bench)
@@ -410,17 +410,26 @@ class Panel:
 
     def _limit(self, limited: bool) -> None:
         """Limits that were never set begin as all slices."""
-        parameters = self._parameters
-        if limited and parameters is not None and parameters.last == 0:
-            parameters.last = self.ui.lastSpinBox.maximum
+        parameters, last = self._parameters, self._last_slice()
+        if limited and last is not None and parameters.last == 0:
+            parameters.last = last
 
-    def _show_limits(self, bench: object | None) -> None:
+    def _last_slice(self) -> int | None:
+        """Number of the last slice along the axis that is worked along."""
+        bench, parameters = self.bench, self._parameters
+        if bench is not None:
+            return (bench.geometry() or bench.stack_geometry()).shape[0] - 1
+        volume = None if parameters is None else parameters.volume
+        image = None if volume is None else volume.GetImageData()
+        return None if image is None else image.GetDimensions()[2] - 1
+
+    def _show_limits(self) -> None:
         limited = self._parameters is not None and self._parameters.limited
-        geometry = None if bench is None else bench.geometry() or bench.stack_geometry()
+        last = self._last_slice()
         for box in (self.ui.firstSpinBox, self.ui.lastSpinBox):
             box.enabled = limited
-            if geometry is not None and box.maximum != geometry.shape[0] - 1:
-                box.maximum = geometry.shape[0] - 1
+            if last is not None and box.maximum != last:
+                box.maximum = last
 
     def _show_axis(self, bench: object | None) -> None:
         plane = bench.plane if bench is not None else None

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..colours import default_colours
-from ..mrml.segmentations import segmentation_from_masks
+from ..mrml.segments.segmentations import segmentation_from_masks
 from ..mrml.volumes import node_from_volume
 from ..phantom import Phantom, abdomen_phantom
 from .phantom_ct import NAME, NODE_NAME, SEGMENTED_NAME, phantom_ct

@@ -13,8 +13,8 @@ import numpy as np
 import slicer
 
 from ..mrml import grid_from_node, point_to_world, read_segment
-from ..mrml.labelmaps import labelmap_from_mask
-from ..mrml.placing import placing_node
+from ..mrml.prompts.placing import placing_node
+from ..mrml.segments.labelmaps import labelmap_from_mask
 from ..mrml.slice_views import show_slice
 from ..prompts import Prompts
 from ..propagation import ObjectResult, SliceResult, Span

@@ -4,10 +4,10 @@ Modules here import ``slicer`` and VTK, never Qt. MRML classes are looked up whe
 Slicer may still be loading modules while this package is imported.
 """
 
-from .markups import point_to_world, prompts_from_markups
-from .masking import Masking
-from .segment_rules import is_locked, set_locked
-from .segmentations import read_segment, segmentation_from_masks, write_segments
+from .prompts.markups import point_to_world, prompts_from_markups
+from .segments.masking import Masking
+from .segments.segment_rules import is_locked, set_locked
+from .segments.segmentations import read_segment, segmentation_from_masks, write_segments
 from .volumes import grid_from_node, node_from_volume, volume_from_node
 
 __all__ = [

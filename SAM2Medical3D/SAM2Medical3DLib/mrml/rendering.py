@@ -18,7 +18,7 @@ from ..geometry import Plane
 from ..preview.style import font, to_rgb
 from ..volume import Volume
 from .offscreen import make_slice_view, make_threed_view, picture_of, slicer_application
-from .segmentations import segmentation_from_masks
+from .segments.segmentations import segmentation_from_masks
 from .volumes import node_from_volume
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import slicer
 
 from ..geometry import Grid, Plane, StackGeometry
-from .markups import nearest_slice, point_to_world, roi_corners, roi_plane, stack_from_world
 from .nodes import nodes_of_class
+from .prompts.markups import nearest_slice, point_to_world, roi_corners, roi_plane, stack_from_world
 from .transforms import to_numpy
 
 # Many scanners tilt their slices by a fraction of a degree against the patient's axes, which views

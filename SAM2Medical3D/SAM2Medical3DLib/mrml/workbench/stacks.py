@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import slicer
 
-from ..errors import UserError
-from ..geometry import Grid, Plane
-from ..volume import IntensityMapping, SliceStack
-from .slice_views import view_plane, view_slice
-from .volumes import volume_from_node
+from ...errors import UserError
+from ...geometry import Grid, Plane
+from ...volume import IntensityMapping, SliceStack
+from ..slice_views import view_plane, view_slice
+from ..volumes import volume_from_node
 
 
 class ObliqueView(UserError):
@@ -27,7 +27,7 @@ class Stacks:
 
     Args:
         volume_node: the volume.
-        window: how intensities become greys, see :meth:`~..volume.IntensityMapping.named`.
+        window: how intensities become greys, see :meth:`~...volume.IntensityMapping.named`.
 
     Raises:
         UserError: a volume that cannot be worked on.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
-from ..errors import UserError
-from ..geometry import Grid, StackGeometry
+from ...errors import UserError
+from ...geometry import Grid, StackGeometry
 from .labelmap_writes import (
     Bounds,
     ImageWrite,

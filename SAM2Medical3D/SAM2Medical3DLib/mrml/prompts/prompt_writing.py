@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import slicer
 
-from ..errors import UserError
-from ..geometry import StackGeometry
-from ..prompts import Box, Point
+from ...errors import UserError
+from ...geometry import StackGeometry
+from ...prompts import Box, Point
 from .markups import PlacedPoint, box_of_roi, placed_points, point_to_world, shape_roi
 
 _SAME_PLACE = 0.01  # pixels

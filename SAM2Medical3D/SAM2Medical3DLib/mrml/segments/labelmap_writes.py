@@ -16,11 +16,11 @@ import numpy as np
 import slicer
 from vtkmodules.util.numpy_support import get_vtk_array_type
 
+from ..transforms import to_vtk
 from .labelmaps import voxels
 from .sections import VoxelWrite
 from .segment_rules import binary_labelmap
 from .taken_voxels import Neighbours
-from .transforms import to_vtk
 
 Bounds = tuple[np.ndarray, np.ndarray]
 Step = Callable[[], None]

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import slicer
 
-from ..geometry import Plane, StackGeometry
-from ..prompts import Box, Point
-from ..propagation import Propagator
-from ..session import EditingSession, ObjectState, SliceMask, StoredSlice
-from ..volume import SliceStack
-from .live_segment import LiveSegment
-from .masking import Masking
-from .prompt_nodes import PromptNodes
+from ...geometry import Plane, StackGeometry
+from ...prompts import Box, Point
+from ...propagation import Propagator
+from ...session import EditingSession, ObjectState, SliceMask, StoredSlice
+from ...volume import SliceStack
+from ..prompts.prompt_nodes import PromptNodes
+from ..segments.live_segment import LiveSegment
+from ..segments.masking import Masking
 
 OBJECT = 1  # each segment has a session of its own
 _PAUSE = 0.25  # seconds between two looks at a run under way: every one draws all views

@@ -15,24 +15,20 @@ from collections.abc import Callable
 import numpy as np
 import slicer
 
-from ..errors import UserError
-from ..geometry import Plane, StackGeometry
-from ..propagation import ObjectResult, Propagator, Span
-from ..propagation.base import EVERYWHERE
-from ..session import EditingSession
-from ..session.worker import Cancelled, Worker
-from .markups import is_placed
-from .masking import Masking
-from .nodes import nodes_of_class
-from .observers import Observers
-from .placing import placing_node, start_placing, stop_placing
-from .saved_sessions import SavedSessions
-from .segment_rules import refusal, segmentation_of
-from .segment_run import Progress, SegmentRun
-from .segment_work import OBJECT, Given, SegmentWork
-from .segmentations import read_segment
-from .slice_states import SliceStates
-from .slice_views import (
+from ...errors import UserError
+from ...geometry import Plane, StackGeometry
+from ...propagation import ObjectResult, Propagator, Span
+from ...propagation.base import EVERYWHERE
+from ...session import EditingSession
+from ...session.worker import Cancelled, Worker
+from ..nodes import nodes_of_class
+from ..observers import Observers
+from ..prompts.markups import is_placed
+from ..prompts.placing import placing_node, start_placing, stop_placing
+from ..segments.masking import Masking
+from ..segments.segment_rules import refusal, segmentation_of
+from ..segments.segmentations import read_segment
+from ..slice_views import (
     central_slice,
     oblique_view_of_point,
     plane_of_box,
@@ -41,6 +37,10 @@ from .slice_views import (
     view_plane,
     view_slice,
 )
+from .saved_sessions import SavedSessions
+from .segment_run import Progress, SegmentRun
+from .segment_work import OBJECT, Given, SegmentWork
+from .slice_states import SliceStates
 from .stacks import ObliqueView, Stacks
 
 _SETTLED = 0.3  # seconds without a stroke after which what was drawn is taken
@@ -56,7 +56,7 @@ class Workbench:
         propagator: the method; see :meth:`set_propagator`.
         worker: does what takes long; closed by whoever made it.
         masking: what writing does to other segments.
-        window: how intensities become greys, see :meth:`~..volume.IntensityMapping.named`.
+        window: how intensities become greys, see :meth:`~...volume.IntensityMapping.named`.
         changed: called when there is something new to show in a panel or to :meth:`tick` for.
 
     Raises:

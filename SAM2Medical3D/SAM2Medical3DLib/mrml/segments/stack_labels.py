@@ -8,8 +8,8 @@ import numpy as np
 import slicer
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
+from ..transforms import to_numpy
 from .labelmaps import voxels
-from .transforms import to_numpy
 
 Window = tuple[slice, slice]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import slicer
 
-from ..geometry import Grid, StackGeometry
-from ..prompts import Box, Point
+from ...geometry import Grid, StackGeometry
+from ...prompts import Box, Point
+from ..nodes import nodes_of_class
 from .markups import align_roi, box_of_roi, is_placed, points_of_node, shape_roi
-from .nodes import nodes_of_class
 from .placing import placing_node, same_target, stop_placing
 from .prompt_folder import file_away, remove_empty_folder, remove_node
 from .prompt_look import apply_look, set_locked

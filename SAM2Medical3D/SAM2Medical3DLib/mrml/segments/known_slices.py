@@ -14,7 +14,7 @@ from .stack_labels import StackLabels, Window, window_of
 class PackedSlice:
     """A (H, W) bool mask, cropped to its set pixels, one bit a pixel; equal if every pixel is.
 
-    :class:`~..session.slice_mask.SliceMask` is smaller, but takes a hundred times as long to make.
+    :class:`~...session.slice_mask.SliceMask` is smaller, but takes a hundred times as long to make.
 
     Attributes:
         corner: first row and column of what is kept; 0, 0 if nothing is set.

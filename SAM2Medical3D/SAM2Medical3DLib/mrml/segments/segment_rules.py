@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from ..errors import UserError
+from ...errors import UserError
 
 # Slicer has no lock for a single segment; a tag is saved with it.
 _LOCKED_TAG = "SAM2Medical3D.Locked"

@@ -13,8 +13,8 @@ import numpy as np
 import slicer
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from ..geometry import Grid
-from .transforms import to_vtk
+from ...geometry import Grid
+from ..transforms import to_vtk
 
 
 @dataclass(frozen=True, eq=False)

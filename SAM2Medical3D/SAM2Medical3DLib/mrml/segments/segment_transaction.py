@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import slicer
 
-from ..colours import Colour
+from ...colours import Colour
 from .segment_edits import Edits
 from .segment_rules import binary_labelmap
 

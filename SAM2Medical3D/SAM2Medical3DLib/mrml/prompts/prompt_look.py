@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from ..colours import Colour
+from ...colours import Colour
 
 _COLOURS: dict[str, Colour] = {
     "positive": (0.15, 0.85, 0.25),

@@ -12,8 +12,8 @@ from typing import Any
 
 import slicer
 
-from ..session import ObjectState
-from .nodes import nodes_of_class
+from ...session import ObjectState
+from ..nodes import nodes_of_class
 from .segment_work import SegmentWork
 
 _ATTRIBUTE = "SAM2Medical3D.Sessions"

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import slicer
 
-from ..colours import Colour
-from ..errors import UserError
+from ...colours import Colour
+from ...errors import UserError
+from ..volumes import grid_from_node
 from .labelmaps import labels_on_grid, layers_of
 from .masking import Masking
 from .segment_edits import plan_edits
 from .segment_rules import existing_segment, find_segment, refusal, segmentation_of
 from .segment_transaction import apply_edits
-from .volumes import grid_from_node
 
 
 def write_segments(

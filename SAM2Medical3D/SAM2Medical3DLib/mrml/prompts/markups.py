@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import slicer
 
-from ..errors import UserError
-from ..geometry import Plane, StackGeometry
-from ..prompts import Box, Point, Prompts, SlicePrompt
-from .transforms import to_numpy, to_vtk
+from ...errors import UserError
+from ...geometry import Plane, StackGeometry
+from ...prompts import Box, Point, Prompts, SlicePrompt
+from ..transforms import to_numpy, to_vtk
 
 # An ROI does not know along which axis its slices are stacked; kept and saved with it.
 _PLANE_ATTRIBUTE = "SAM2Medical3D.Plane"

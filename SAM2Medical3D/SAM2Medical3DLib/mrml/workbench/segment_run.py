@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..propagation import Span
-from ..session import EditingSession, StoredSlice
-from ..session.worker import Ticket, Worker
+from ...propagation import Span
+from ...session import EditingSession, StoredSlice
+from ...session.worker import Ticket, Worker
 from .segment_work import OBJECT, SegmentWork
 
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import numpy as np
 import slicer
 
-from ..errors import UserError
-from ..geometry import Plane, StackGeometry
+from ...errors import UserError
+from ...geometry import Plane, StackGeometry
+from ..volumes import grid_from_node
 from .known_slices import FoundOverlaps, KnownSlices, PackedSlice
 from .labelmap_writes import ImageWrite, put_in_place, write_of_neighbours
 from .masking import Masking
 from .segment_image import Frame, SegmentImage
 from .segment_rules import binary_labelmap, refusal, segmentation_of
 from .taken_voxels import Exchange, Neighbours, TakenVoxels, occupied
-from .volumes import grid_from_node
 
 
 class LiveSegment:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import slicer
 
-from ..geometry import Grid
+from ...geometry import Grid
 from .labelmaps import (
     Layer,
     labelmap_from_mask,

@@ -1,0 +1,1 @@
+"""Markups that a user places in slice views, as prompts of a segment."""

@@ -1,0 +1,1 @@
+"""Masks in and out of segments, whole or slice by slice, beside other segments."""
