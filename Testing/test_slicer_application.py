@@ -17,20 +17,9 @@ from pathlib import Path
 import pytest
 
 MODULES = Path(__file__).resolve().parents[1] / "SAM2Medical3D"
+SCRIPT = Path(__file__).with_name("run_self_test.py")
 VARIABLE = "SLICER_EXECUTABLE"
 TIMEOUT_S = 540
-RUN_SELF_TEST = """
-import traceback
-import slicer
-status = 1
-try:
-    import SAM2Medical3D
-    SAM2Medical3D.SAM2Medical3DTest().runTest()
-    status = 0
-except BaseException:
-    traceback.print_exc()
-slicer.util.exit(status)
-"""
 
 
 def _slicer() -> str:
@@ -46,7 +35,7 @@ def _slicer() -> str:
 def test_self_test_passes_in_the_application() -> None:
     arguments = [
         _slicer(), "--testing", "--no-splash", "--ignore-slicerrc",
-        "--additional-module-paths", str(MODULES), "--python-code", RUN_SELF_TEST,
+        "--additional-module-paths", str(MODULES), "--python-script", str(SCRIPT),
     ]  # fmt: skip
     try:
         run = subprocess.run(

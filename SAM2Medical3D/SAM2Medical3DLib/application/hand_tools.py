@@ -88,6 +88,8 @@ class HandTools:
             node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
             node.UnRegister(None)
             node.SetSingletonTag(_TAG)
+            # Slicer's own default is to overwrite all, locked and hidden segments too.
+            node.SetOverwriteMode(node.OverwriteNone)
             node = scene.AddNode(node)
         self._node = node
         self._widget.setMRMLSegmentEditorNode(node)

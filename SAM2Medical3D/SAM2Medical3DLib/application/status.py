@@ -75,7 +75,7 @@ def _hint(parameters: object | None, bench: object | None) -> str:
     if bench is not None and bench.is_running:
         return _("Slices fill in as they come; look around meanwhile.")
     if bench is not None and bench.tool() == "box":
-        return _("Click two opposite corners of the box in a slice view. Esc leaves the tool.")
+        return _("Drag a box in a slice view, or click two of its corners. Esc leaves the tool.")
     if bench is not None and bench.tool() is not None:
         return _("Click in a slice view; the mask follows. Esc leaves the tool.")
     states = None if bench is None else bench.slice_states()

@@ -91,6 +91,8 @@ def blank_image(
     low, high = bounds
     if (low > high).any():
         image.SetExtent(0, -1, 0, -1, 0, -1)
+        # Without a type Slicer complains when it makes a surface of it.
+        image.AllocateScalars(get_vtk_array_type(np.dtype(dtype)), 1)
         return image
     image.SetExtent(*(int(edge) for pair in zip(low, high, strict=True) for edge in pair))
     image.AllocateScalars(get_vtk_array_type(np.dtype(dtype)), 1)
