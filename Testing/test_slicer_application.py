@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 MODULES = Path(__file__).resolve().parents[1] / "SAM2Medical3D"
-SCRIPT = Path(__file__).with_name("run_self_test.py")
+SCRIPT = Path(__file__).with_name("run_in_slicer.py")
 VARIABLE = "SLICER_EXECUTABLE"
 TIMEOUT_S = 540
 
