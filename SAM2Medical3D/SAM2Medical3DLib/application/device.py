@@ -52,12 +52,10 @@ def model_advice(report: DeviceReport, method: str, model: str) -> str:
     """
     if report.has_gpu or not report.name or not _has_official_size(model):
         return ""
-    bundled = find_method(method).default_model
-    if not bundled:
-        return _("Without a GPU this model may take seconds for every slice.")
+    bundled = model_info(find_method(method).default_model)
     return _(
         "Without a GPU this model may take seconds for every slice; {title} takes a fraction."
-    ).format(title=model_info(bundled).title)
+    ).format(title=bundled.title)
 
 
 def _has_official_size(model: str) -> bool:

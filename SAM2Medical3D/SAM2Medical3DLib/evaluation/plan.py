@@ -184,7 +184,8 @@ def _program_hash() -> str:
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        if path.parent.name not in ("cli", "mrml", "training", "synthesis", "preview"):
-            digest.update(path.relative_to(root).as_posix().encode())
+        inside = path.relative_to(root)
+        if inside.parts[0] not in ("application", "cli", "mrml", "training", "preview"):
+            digest.update(inside.as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
