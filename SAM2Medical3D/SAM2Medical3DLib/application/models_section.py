@@ -16,6 +16,8 @@ from .packages import install_missing
 from .weights import (
     ModelRow,
     configurations,
+    downloaded_bytes,
+    kept_rows,
     megabytes,
     model_rows,
     needs_configuration,
@@ -55,9 +57,6 @@ class ModelsSection:
         ui.weightsTable.setHorizontalHeaderLabels([_("Model"), _("Size")])
         ui.weightsTable.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
         ui.weightsTable.verticalHeader().setVisible(False)
-        ui.weightsFolderLabel.text = _("Downloaded models are kept in {folder}").format(
-            folder=weights_folder()
-        )
 
     def use(self, parameters: object | None) -> None:
         """Follow another parameter node."""
@@ -226,7 +225,11 @@ class ModelsSection:
 
     def _fill_table(self) -> None:
         table = self._ui.weightsTable
-        kept = [row for row in _all_rows() if row.is_removable]
+        kept = kept_rows()
+        where = _("Downloaded models ({size}) are kept in {folder}")
+        self._ui.weightsFolderLabel.text = where.format(
+            size=megabytes(downloaded_bytes()), folder=weights_folder()
+        )
         table.rowCount = len(kept)
         for number, row in enumerate(kept):
             title = qt.QTableWidgetItem(row.title)
@@ -249,10 +252,3 @@ class ModelsSection:
             self._say(str(error))
         self._logic.forgetModels()
         self._fill()
-
-
-def _all_rows() -> list[ModelRow]:
-    from ..propagation.registry import METHODS
-
-    rows = {row.name: row for method in METHODS for row in model_rows(method)}
-    return list(rows.values())

@@ -108,10 +108,14 @@ def weights_folder() -> Path:
     return cache_folder()
 
 
+def kept_rows() -> list[ModelRow]:
+    """The downloaded models on this computer."""
+    return [row for row in map(_row, list_models()) if row.is_removable]
+
+
 def downloaded_bytes() -> int:
     """What the downloaded models take on the disk."""
-    rows = (_row(info) for info in list_models())
-    return sum(row.size_bytes for row in rows if row.is_removable)
+    return sum(row.size_bytes for row in kept_rows())
 
 
 def megabytes(count: int) -> str:
