@@ -80,7 +80,7 @@ def test_clips_are_well_formed(clips: list[Clip]) -> None:
         assert clip.frames.max() <= 1
         assert clip.masks[0].sum() >= 20
         assert visible(clip.frames[0], clip.masks[0])
-        assert 1 <= clip.step <= 4
+        assert 1 <= clip.step <= 6
 
 
 def test_a_clip_depends_on_seed_and_index_alone(clips: list[Clip]) -> None:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 SMALLEST_AREA = 20
 SMALLEST_FIELD = 28
+_CLOSE_UPS = 0.08  # of the clips show a part of the object only, as a click's smallest view does
+_TO_THE_END = 3.0  # times as likely: clips that reach an end of the object from its thick part
 
 
 def first_slice(
@@ -15,13 +17,16 @@ def first_slice(
 ) -> int | None:
     """A slab start with enough of the target on it, such that the whole clip fits.
 
-    `areas` (N,) in voxels per slice; large areas, mostly the central ones, are likelier.
+    `areas` (N,) in voxels per slice; large areas, mostly the central ones, are likelier, and more
+    so where the object ends within the clip.
     """
     starts = np.arange(len(areas) - step + 1)
     slab = np.convolve(areas, np.ones(step) / step, mode="valid")
     last = starts + direction * step * (length - 1)
     usable = (slab >= SMALLEST_AREA) & (last >= 0) & (last <= len(areas) - step)
     weights = np.where(usable, slab, 0.0)
+    ends = usable & (slab[np.clip(last, 0, len(slab) - 1)] < SMALLEST_AREA)
+    weights[ends & (slab >= 0.4 * slab.max())] *= _TO_THE_END
     if not weights.any():
         return None
     return int(rng.choice(starts, p=weights / weights.sum()))
@@ -45,6 +50,8 @@ def field_of_view(
         hit = np.nonzero(seen.any(axis=axis))[0]
         spans.append((offset + hit[0], offset + hit[-1] + 1))
     longest = max(stop - start for start, stop in spans)
+    if rng.random() < _CLOSE_UPS:
+        return _close_up(rng, seen, box, longest, slice_shape)
     side = max(longest * np.exp(rng.uniform(np.log(1.3), np.log(4.0))), SMALLEST_FIELD)
     stretch = np.exp(rng.uniform(np.log(0.75), np.log(1.33)) / 2)
     field = []
@@ -55,6 +62,25 @@ def field_of_view(
         slack = max(wanted - (stop - start), 0)
         low = round(start - slack * np.clip(0.5 + rng.normal(0, 0.15), 0.05, 0.95))
         low = min(max(low, 0), length - wanted)
+        field.append(slice(low, low + wanted))
+    return field[0], field[1]
+
+
+def _close_up(
+    rng: np.random.Generator,
+    seen: np.ndarray,
+    box: tuple[slice, ...],
+    longest: int,
+    slice_shape: tuple[int, ...],
+) -> tuple[slice, slice]:
+    """A square around some pixel of the object, smaller than the object."""
+    pixels = np.argwhere(seen)
+    middle = pixels[rng.integers(len(pixels))] + [box[1].start, box[2].start]
+    side = max(round(longest * rng.uniform(0.4, 1.1)), SMALLEST_FIELD)
+    field = []
+    for at, length in zip(middle, slice_shape, strict=True):
+        wanted = min(side, length)
+        low = min(max(int(at) - wanted // 2, 0), length - wanted)
         field.append(slice(low, low + wanted))
     return field[0], field[1]
 

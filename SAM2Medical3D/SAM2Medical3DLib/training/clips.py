@@ -91,7 +91,8 @@ class ClipSampler:
         belongs[members] = True
 
         extent = box[0].stop - box[0].start
-        step = min(int(rng.choice([1, 2, 3, 4], p=source.slabs)), max(1, extent // 3))
+        step = 1 + int(rng.choice(len(source.slabs), p=source.slabs))
+        step = min(step, max(1, extent // 3))
         direction = int(rng.choice([-1, 1]))
         areas = np.zeros(image.shape[0])
         areas[box[0]] = belongs[labels[box]].sum(axis=(1, 2))
@@ -121,7 +122,7 @@ def _target(
     source: Source, rng: np.random.Generator
 ) -> tuple[list[int], tuple[slice, slice, slice]]:
     """The labels that make up a target, and their common box."""
-    label = int(rng.choice(source.targets))
+    label = int(rng.choice(source.targets, p=source.odds))
     members = source.family(label) if rng.random() < 0.75 else [label]
     boxes = [source.boxes[m] for m in members if source.boxes[m] is not None]
     spans = [(min(b[i].start for b in boxes), max(b[i].stop for b in boxes)) for i in range(3)]

@@ -88,7 +88,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        atlas: share of the synthetic volumes that are painted from the abdominal atlas
+            (``synthesis/atlas.py``), which is downloaded once.
+    """
 
     seed: int
     output: str
@@ -100,8 +105,11 @@ class Recipe:
     validation: Validation = Validation()
     losses: Mapping[str, float] = field(default_factory=dict)
     heads: Heads | None = None
+    atlas: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.atlas <= 1:
+            raise UserError(f"The share of the atlas must be from 0 to 1, not {self.atlas:g}.")
         if self.method not in METHODS:
             raise UserError(f"Unknown method '{self.method}'; use one of {', '.join(METHODS)}.")
         method = METHODS[self.method]
@@ -186,6 +194,7 @@ class Recipe:
                 validation=Validation(**values.get("validation", {})),
                 losses=values.get("losses", {}),
                 heads=Heads(**values["heads"]) if "heads" in values else None,
+                atlas=float(values.get("atlas", 0)),
             )
         except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
             raise UserError(f"The recipe '{path}' cannot be used: {error}.") from error

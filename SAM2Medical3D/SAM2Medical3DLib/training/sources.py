@@ -15,8 +15,10 @@ from .synthesis.shapes import Shape
 
 if TYPE_CHECKING:
     from ..datasets import CaseFiles, Dataset
+    from .synthesis.atlas import Atlas
 
 SMALLEST_VOXELS = 100
+_THIN_SLABS = (0.3, 0.25, 0.2, 0.12, 0.08, 0.05)
 _THIN_MM = 1.5  # slabs of several slices imitate thicker slices only where slices are thin
 # Synthetic volumes have no scanner; a trunk of 192 voxels is about as wide as this makes it.
 SYNTHETIC_SPACING = (1.5, 1.5, 1.5)
@@ -32,9 +34,11 @@ class Source:
         labels: (Z, Y, X) uint8, 0 background and 1..N.
         parents: of length N + 1, the label that a label is nested in, 0 for none.
         targets: labels worth showing.
+        odds: probability of each target: as its diameter, so that an atlas's many small muscles and
+            vessels do not crowd out its organs.
         boxes: bounding box of each label, None where there is none.
         axes: probability of cutting slices across each axis.
-        slabs: probability of averaging 1, 2, 3 or 4 slices into one.
+        slabs: probability of averaging 1, 2, 3... slices into one.
         spacing: millimetres between voxels along Z, Y, X.
     """
 
@@ -42,9 +46,10 @@ class Source:
     labels: np.ndarray
     parents: tuple[int, ...]
     targets: tuple[int, ...]
+    odds: tuple[float, ...]
     boxes: tuple[tuple[slice, slice, slice] | None, ...]
     axes: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    slabs: tuple[float, float, float, float] = (0.4, 0.3, 0.2, 0.1)
+    slabs: tuple[float, ...] = _THIN_SLABS
     spacing: tuple[float, float, float] = SYNTHETIC_SPACING
 
     @classmethod
@@ -54,7 +59,9 @@ class Source:
         """With targets and boxes found."""
         counts = np.bincount(labels.ravel(), minlength=len(parents))
         targets = tuple(i for i in range(1, len(counts)) if counts[i] >= SMALLEST_VOXELS)
-        return cls(image, labels, parents, targets, (None, *find_objects(labels)), **others)
+        diameters = np.cbrt(counts[list(targets)])
+        odds = tuple(diameters / diameters.sum())
+        return cls(image, labels, parents, targets, odds, (None, *find_objects(labels)), **others)
 
     def family(self, label: int) -> list[int]:
         """The label and everything nested in it."""
@@ -73,14 +80,25 @@ class Sources(Protocol):
 
 @dataclass(frozen=True)
 class SyntheticSources:
-    """Endless synthetic volumes of ``shape`` voxels."""
+    """Endless synthetic volumes of ``shape`` voxels, a share of them from ``atlas``."""
 
     shape: Shape = SHAPE
+    atlas: Atlas | None = None
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, share: float) -> SyntheticSources:
+        """With this share of volumes from the abdominal atlas, which is downloaded if need be."""
+        if not share:
+            return cls()
+        from .synthesis.atlas import load_atlas
+
+        return cls(SHAPE, load_atlas(), share)
 
     def __call__(self, seed: np.random.SeedSequence) -> Source:
         """The first volume with a target, of the few seeds that follow from ``seed``."""
         for number in seed.generate_state(8):
-            made = synthesise_volume(int(number), self.shape)
+            made = synthesise_volume(int(number), self.shape, self.atlas, self.share)
             source = Source.of(made.image, made.labels, made.parents)
             if source.targets:
                 return source
@@ -152,7 +170,7 @@ class CaseSources:
             labels,
             parents,
             axes=_axes(spacing),
-            slabs=(0.4, 0.3, 0.2, 0.1) if thin else (1.0, 0.0, 0.0, 0.0),
+            slabs=_THIN_SLABS if thin else (1.0,),
             spacing=tuple(float(mm) for mm in spacing),
         )
         if not source.targets:

@@ -82,7 +82,7 @@ class Trainer:
             kwargs_handlers=[unused],
         )
         self.device = self.accelerator.device
-        self.sources = sources or SyntheticSources()
+        self.sources = sources or SyntheticSources.of(recipe.atlas)
         self.validation_sources = validation_sources or self.sources
         self.workers, self.accumulate = workers, accumulate
         self.streams, self.clips_per_volume = streams, clips_per_volume

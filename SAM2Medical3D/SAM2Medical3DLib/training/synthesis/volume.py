@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .appearance import render
+from .atlas import Atlas, abdomen
 from .canvas import Canvas
 from .head import head
 from .limb import limb
@@ -35,12 +36,20 @@ class SyntheticVolume:
     parents: tuple[int, ...]
 
 
-def synthesise_volume(seed: int, shape: Shape = SHAPE) -> SyntheticVolume:
-    """The volume of a seed: `shape` voxels (Z, Y, X), about 10 to 30 targets."""
+def synthesise_volume(
+    seed: int, shape: Shape = SHAPE, atlas: Atlas | None = None, share: float = 0.0
+) -> SyntheticVolume:
+    """The volume of a seed: `shape` voxels (Z, Y, X), about 10 to 80 targets.
+
+    `share` is the probability that it is an abdomen painted from `atlas`.
+    """
     rng = np.random.default_rng(seed)
     canvas = Canvas(shape)
-    scene = rng.choice(3, p=[0.62, 0.16, 0.22])
-    (trunk, head, limb)[scene](canvas, rng)
+    if atlas is not None and rng.random() < share:
+        abdomen(canvas, rng, atlas)
+    else:
+        scene = rng.choice(3, p=[0.62, 0.16, 0.22])
+        (trunk, head, limb)[scene](canvas, rng)
     image = render(rng, canvas.tissues, canvas.table)
     labels, parents = _compact(canvas)
     return SyntheticVolume(image.astype(np.float16), labels, parents)

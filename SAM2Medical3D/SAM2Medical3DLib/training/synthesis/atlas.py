@@ -1,0 +1,377 @@
+"""An abdomen painted from an atlas: real anatomy, deformed at random, with made-up contrast.
+
+The atlas is the SPL/NAC multi-organ abdominal atlas (Talos, Jakab, Kikinis 2008; Open Anatomy
+Project, 3D Slicer License), whose label map of one person is downloaded once. Only its shapes are
+used: they are turned, stretched and bent, then filled as any other part of a scene. Synthesis from
+label maps of real anatomy is SynthSeg's idea (Billot et al. 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import (
+    binary_fill_holes,
+    distance_transform_edt,
+    find_objects,
+    gaussian_filter,
+    map_coordinates,
+)
+from scipy.ndimage import (
+    label as connected_parts,
+)
+
+from ...models.download import fetch
+from . import parts
+from .canvas import Canvas
+from .shapes import Region, Shape, blob, nodes, random_rotation, smooth_noise, upsample
+
+Rng = np.random.Generator
+
+_COMMIT = "d38bd26e7b29ba196d14d466431bd4df5ad96884"
+URL = f"https://raw.githubusercontent.com/mhalle/spl-abdominal-atlas/{_COMMIT}/Data/seg.nrrd"
+SHA256 = "f6ccae59157948bd790c0783ca672ba1bfb719239bb5ac1a9f023f63357ea02f"
+_BYTES = 232498
+
+# The atlas's label numbers. Whatever is in none of these is muscle.
+_SOLID = (3, 4, 6, 111, 112)
+_KIDNEYS = {51: 145, 52: 146}  # and the renal pelvis of each
+_HOLLOW = (13, 9)  # stomach and duodenum; colon and ileum
+_GALLBLADDER = 10
+_URETERS = (141, 142)
+_ARTERIES = (7, *range(16, 30), *range(71, 77), 126, 127, 227)
+_VEINS = (8, 11, 12, 117, 128, 129, *range(81, 87), 151, 152, 153)
+_BONES = (299, *range(409, 413), *range(501, 506), 600, *range(686, 693), 699)
+_SPINE = (*range(409, 413), *range(501, 506), 600)
+_DISCS = tuple(range(551, 560))
+_UNDER_THE_DIAPHRAGM = (3, 4, 9, 13, 51, 52)
+CANAL, LUNG, HEART = 900, 901, 902  # ours: the atlas has none of them
+_FAT_MM = (4.0, 35.0)
+_SKIN_MM = 2.0
+_AROUND = 56  # voxels added on all sides, for a body wider than the atlas's field of view
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Labels of a whole abdomen and how deep each voxel lies in it.
+
+    Attributes:
+        labels: int16 (Z, Y, X): feet to head, front to back, right to left.
+        depth: float32, distance in mm to the hull of all labelled voxels, positive inside.
+        spacing: mm between voxels along Z, Y, X.
+    """
+
+    labels: np.ndarray
+    depth: np.ndarray
+    spacing: np.ndarray
+
+
+def load_atlas() -> Atlas:
+    """The abdominal atlas, downloaded (230 kB) if it is not in the cache.
+
+    Raises:
+        UserError: it can be had neither from the cache nor from the internet.
+    """
+    return read_atlas(fetch(URL, "spl-abdominal-atlas.nrrd", SHA256, _BYTES))
+
+
+@cache
+def read_atlas(path: Path) -> Atlas:
+    """The atlas of a label map; takes ten seconds or more for the abdominal atlas."""
+    import SimpleITK as sitk
+
+    image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+    labels = sitk.GetArrayFromImage(image).astype(np.int16)
+    spacing = np.array(image.GetSpacing())[::-1]
+    around = ((0, 0), (_AROUND, _AROUND), (_AROUND, _AROUND))
+    labels = _smoothed(np.pad(labels, around), spacing)
+    labels[_canal(labels)] = CANAL
+    depth = _hull_depth(labels > 0, spacing)
+    labels[_lung(labels, depth)] = LUNG
+    return Atlas(labels, depth, spacing)
+
+
+def _smoothed(labels: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """The labels with steps between slices smoothed: each voxel's strongest after blurring."""
+    best = np.full(labels.shape, 0.42, np.float32)  # thin structures keep their size
+    out = np.zeros_like(labels)
+    for value, box in enumerate(find_objects(labels), start=1):
+        if box is None:
+            continue
+        box = tuple(
+            slice(max(s.start - 3, 0), min(s.stop + 3, n))
+            for s, n in zip(box, labels.shape, strict=True)
+        )
+        soft = gaussian_filter((labels[box] == value).astype(np.float32), 1.1 / spacing)
+        wins = soft > best[box]
+        best[box][wins] = soft[wins]
+        out[box][wins] = value
+    return out
+
+
+def _canal(labels: np.ndarray) -> np.ndarray:
+    spine = np.isin(labels, _SPINE + _DISCS)
+    filled = np.stack([binary_fill_holes(slice_) for slice_ in spine])
+    return filled & (labels == 0)
+
+
+def _hull_depth(labelled: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Signed distance to the slices' convex hulls, smoothed along Z."""
+    from scipy.spatial import Delaunay
+
+    rows, columns = np.indices(labelled.shape[1:])
+    pixels = np.stack([rows.ravel(), columns.ravel()], axis=1)
+    hull = np.zeros(labelled.shape, bool)
+    for slice_, out in zip(labelled, hull, strict=True):
+        points = np.argwhere(slice_)
+        if len(points) > 50:
+            inside = Delaunay(points).find_simplex(pixels) >= 0
+            out[:] = inside.reshape(slice_.shape)
+    depth = np.stack(
+        [
+            distance_transform_edt(s, spacing[1:]) - distance_transform_edt(~s, spacing[1:])
+            for s in hull
+        ]
+    ).astype(np.float32)
+    return gaussian_filter(depth, (3, 2, 2))
+
+
+def _lung(labels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """What is free inside the ribs, above a dome over the organs of the abdomen."""
+    organs = np.isin(labels, _UNDER_THE_DIAPHRAGM)
+    heights = np.where(organs.any(0), len(labels) - 1 - organs[::-1].argmax(0), -1)
+    nearest = distance_transform_edt(heights < 0, return_indices=True)[1]
+    dome = gaussian_filter(heights[tuple(nearest)].astype(np.float32), 6) + 3
+    dome = np.maximum(dome, np.quantile(heights[heights >= 0], 0.7))
+    above = np.arange(len(labels))[:, None, None] > dome
+    return above & (depth > 7) & (labels == 0)
+
+
+@dataclass(frozen=True)
+class View:
+    """The atlas as one volume sees it: `labels` int16 and `depth` float32 in voxels, (Z, Y, X)."""
+
+    labels: np.ndarray
+    depth: np.ndarray
+
+
+def deform(atlas: Atlas, rng: Rng, shape: Shape) -> View:
+    """The atlas turned, stretched and bent at random, seen on a grid of `shape` voxels."""
+    size_mm = np.array(atlas.labels.shape) * atlas.spacing
+    voxel = float(rng.uniform(0.7, 1.45))
+    stretch = np.exp(rng.normal(0, 0.1, 3))
+    # Not beyond the atlas's first and last slice by more than a little.
+    stretch[0] = min(stretch[0], 1.1 * size_mm[0] / (shape[0] * voxel))
+    matrix = random_rotation(rng, 0.08) * (stretch * voxel)
+    margin = 0.5 * shape[0] * voxel * stretch[0]
+    low, high = min(margin, size_mm[0] / 2), max(size_mm[0] - margin, size_mm[0] / 2)
+    centre = np.array([rng.uniform(low, high), *(size_mm[1:] * rng.uniform(0.36, 0.64, 2))])
+    if voxel * max(shape[1:]) > 200:
+        centre[1:] = size_mm[1:] * rng.uniform(0.44, 0.56, 2)
+    stride = 4
+    grid = [nodes(n, stride) for n in shape]
+    steps = [stride * np.arange(n) - (s - 1) / 2 for n, s in zip(grid, shape, strict=True)]
+    where = np.tensordot(matrix, np.stack(np.meshgrid(*steps, indexing="ij")), axes=1)
+    where += centre[:, None, None, None]
+    for sigma_mm, amount_mm in ((30, rng.uniform(1, 6)), (9, rng.uniform(0.2, 1.2))):
+        sigma = sigma_mm / (voxel * stride)
+        for axis in where:
+            axis += amount_mm * smooth_noise(rng, grid, sigma)
+    mirrored = rng.random() < 0.3
+    if mirrored:
+        where[2] = size_mm[2] - where[2]
+    points = np.stack([upsample((w / s).astype(np.float32), stride, shape)
+                       for w, s in zip(where, atlas.spacing, strict=True)])  # fmt: skip
+    near = [np.clip(np.rint(p).astype(np.int32), 0, n - 1)
+            for p, n in zip(points, atlas.labels.shape, strict=True)]  # fmt: skip
+    labels = atlas.labels[tuple(near)]
+    coarse = [w / s for w, s in zip(where, atlas.spacing, strict=True)]
+    depth = map_coordinates(atlas.depth, coarse, order=1, mode="nearest")
+    return View(labels, upsample((depth / voxel).astype(np.float32), stride, shape))
+
+
+def abdomen(canvas: Canvas, rng: Rng, atlas: Atlas) -> None:
+    """A body with the atlas's organs, vessels, bones and muscles, and lungs above them."""
+    view = deform(atlas, rng, canvas.shape)
+    whole = tuple(slice(0, n) for n in canvas.shape)
+    grid = [nodes(n, 8) for n in canvas.shape]
+    fat_mm = rng.uniform(*_FAT_MM)
+    uneven = fat_mm * (1 + 0.15 * upsample(smooth_noise(rng, grid, 4), 8, canvas.shape))
+    body = Region(whole, view.depth + uneven)  # type: ignore[arg-type]
+    canvas.body = canvas.cavity = np.ones(canvas.shape, bool)
+    canvas.paint(body, "skin")
+    canvas.paint(body, "fat", offset=_SKIN_MM)
+    canvas.body = canvas.cavity = body.phi > _SKIN_MM
+    wall = Region(whole, np.minimum(view.depth - 1, rng.uniform(3, 8) - view.depth))  # type: ignore[arg-type]
+    muscle = canvas.paint(wall, "muscle")
+    _Painter(canvas, rng, view, muscle).paint_all()
+
+
+class _Painter:
+    """Fills the labels of a view, one after the other, each as what it is."""
+
+    def __init__(self, canvas: Canvas, rng: Rng, view: View, muscle: int | None) -> None:
+        self.canvas, self.rng, self.view = canvas, rng, view
+        self.boxes = find_objects(view.labels)
+        self.muscle = muscle
+        self.loose = rng.uniform(0, 1.5)  # fat between neighbours, in voxels
+
+    def paint_all(self) -> None:
+        rng = self.rng
+        present = [n for n, box in enumerate(self.boxes, start=1) if box is not None]
+        special = {*_SOLID, *_KIDNEYS, *_KIDNEYS.values(), *_HOLLOW, _GALLBLADDER, *_URETERS,
+                   *_ARTERIES, *_VEINS, *_BONES, *_DISCS, CANAL, LUNG}  # fmt: skip
+        each_muscle = rng.random() < 0.5  # has a signal of its own, or all have one
+        for value in present:
+            if value not in special:
+                self._plain(value, "muscle", None if each_muscle else self.muscle)
+        self._lungs()
+        for value in _SOLID:
+            self._solid(value)
+        for value, pelvis in _KIDNEYS.items():
+            self._kidney(value, pelvis)
+        for value in _HOLLOW:
+            self._hollow(value)
+        self._gallbladder()
+        for group in (_VEINS, _ARTERIES, _URETERS):
+            kind = "vessel" if group is not _URETERS else str(rng.choice(["fluid", "bright"]))
+            tissue = None
+            for value in group:
+                painted = self._plain(value, kind, tissue, grow=rng.uniform(0, 1.0))
+                tissue = tissue if painted is None else painted
+        self._bones()
+        tissue = None
+        for value in _DISCS:
+            painted = self._plain(value, "disc", tissue)
+            tissue = tissue if painted is None else painted
+        self._plain(CANAL, "canal", None)
+
+    def _region(self, value: int, margin: int = 4) -> Region | None:
+        """A label as a smooth level set, slightly uneven."""
+        box = self.boxes[value - 1] if value <= len(self.boxes) else None
+        if box is None:
+            return None
+        box = tuple(
+            slice(max(s.start - margin, 0), min(s.stop + margin, n))
+            for s, n in zip(box, self.canvas.shape, strict=True)
+        )
+        return self._level_set(self.view.labels[box] == value, box)
+
+    def _level_set(self, inside: np.ndarray, box: tuple[slice, slice, slice]) -> Region:
+        phi = distance_transform_edt(inside) - distance_transform_edt(~inside)
+        phi = np.where(phi > 0, phi - 0.5, phi + 0.5).astype(np.float32)
+        phi = gaussian_filter(phi, 0.7)
+        return Region(box, phi + self.rng.uniform(0, 0.5) * smooth_noise(self.rng, phi.shape, 2.5))
+
+    def _plain(self, value: int, kind: str, tissue: int | None, grow: float = 0.0) -> int | None:
+        region = self._region(value)
+        if region is None:
+            return None
+        label = self.canvas.new_label()
+        return self.canvas.paint(region, kind, label=label, tissue=tissue, offset=-grow)
+
+    def _solid(self, value: int) -> None:
+        region = self._region(value)
+        if region is None:
+            return
+        centre, size = _middle(region)
+        parts.solid(self.canvas, self.rng, region, centre, size, self.rng.uniform(0, self.loose))
+
+    def _kidney(self, value: int, pelvis: int) -> None:
+        canvas, rng = self.canvas, self.rng
+        region = self._region(value)
+        if region is None:
+            return
+        centre, size = _middle(region)
+        label = canvas.new_label()
+        cortex = canvas.paint(region, "bright", label=label)
+        if cortex is None:
+            return
+        if rng.random() < 0.6:
+            canvas.paint(region, "organ", offset=rng.uniform(0.1, 0.2) * size, inside=label)
+        sinus = self._region(pelvis)
+        if sinus is not None:
+            kind = str(rng.choice(["fat", "fluid", "bright"]))
+            canvas.paint(sinus, kind, label=0 if kind == "fat" else label)
+        if rng.random() < 0.35:
+            parts.lesion(canvas, rng, label, cortex, centre, 0.45 * size)
+
+    def _hollow(self, value: int) -> None:
+        """Loops that do not touch are separate objects, each with contents of its own."""
+        box = self.boxes[value - 1] if value <= len(self.boxes) else None
+        if box is None:
+            return
+        loops, count = connected_parts(self.view.labels[box] == value)
+        for number, loop in enumerate(find_objects(loops), start=1):
+            if np.count_nonzero(loops[loop] == number) < 60 or self.canvas.full:
+                continue
+            at = tuple(
+                slice(max(o.start + s.start - 3, 0), min(o.start + s.stop + 3, n))
+                for o, s, n in zip(box, loop, self.canvas.shape, strict=True)
+            )
+            inside = np.zeros([s.stop - s.start for s in at], bool)
+            put = tuple(slice(o.start + s.start - a.start, o.start + s.stop - a.start)
+                        for o, s, a in zip(box, loop, at, strict=True))  # fmt: skip
+            inside[put] = loops[loop] == number
+            region = self._level_set(inside, at)
+            nested = value == _HOLLOW[0]
+            parts.fill_hollow(
+                self.canvas, self.rng, region, self.rng.uniform(1.0, 2.5), nested=nested
+            )
+
+    def _gallbladder(self) -> None:
+        region = self._region(_GALLBLADDER)
+        if region is None:
+            return
+        label = self.canvas.new_label()
+        kind = str(self.rng.choice(["fluid", "fluid", "bright"]))
+        if self.rng.random() < 0.6:
+            self.canvas.paint(region, "wall", label=label)
+        self.canvas.paint(region, kind, label=label, offset=self.rng.uniform(0.5, 1.5))
+
+    def _bones(self) -> None:
+        shell = self.rng.uniform(0.8, 1.8)
+        cortical = spongy = None
+        for value in _BONES:
+            region = self._region(value)
+            if region is None:
+                continue
+            label = self.canvas.new_label()
+            painted = self.canvas.paint(region, "cortical", label=label, tissue=cortical)
+            cortical = cortical if painted is None else painted
+            painted = self.canvas.paint(
+                region, "spongy", label=label, offset=shell, tissue=spongy, inside=label
+            )
+            spongy = spongy if painted is None else painted
+
+    def _lungs(self) -> None:
+        canvas, rng = self.canvas, self.rng
+        region = self._region(LUNG)
+        if region is None:
+            return
+        label = canvas.new_label()
+        if canvas.paint(region, "lung", label=label, offset=rng.uniform(0, 1)) is None:
+            return
+        centre, size = _middle(region)
+        for _ in range(3):
+            root = centre + rng.normal(0, 0.2, 3) * size
+            parts.vessel_tree(canvas, rng, root, 0.5 * size, inside=label)
+        if rng.random() < 0.7:
+            front = centre + np.array([0.1, -0.18, rng.normal(0.05, 0.05)]) * canvas.shape[1]
+            radii = rng.uniform(0.12, 0.22) * canvas.shape[1] * np.exp(rng.normal(0, 0.15, 3))
+            heart = blob(rng, canvas.shape, front, radii, rotation=0.5, wobble=0.06)
+            own = canvas.new_label()
+            if canvas.paint(heart, "organ", label=own, inside=label) is not None:
+                canvas.paint(heart, "vessel", label=own, inside=own, offset=0.35 * radii.min())
+
+
+def _middle(region: Region) -> tuple[np.ndarray, float]:
+    """Centre (3,) and diameter of a ball of the same volume."""
+    inside = np.nonzero(region.phi > 0)
+    if not len(inside[0]):
+        return np.array([s.start for s in region.box], float), 1.0
+    centre = np.array([i.mean() + s.start for i, s in zip(inside, region.box, strict=True)])
+    return centre, 1.24 * len(inside[0]) ** (1 / 3)
