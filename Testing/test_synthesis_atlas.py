@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.models.download import CACHE_VARIABLE
 from SAM2Medical3DLib.training.recipe import Recipe
