@@ -270,6 +270,7 @@ def test_segmentation_saved_by_slicer_is_read(
     tmp_path: Path, tiny_labels: np.ndarray, tiny_volume: Volume
 ) -> None:
     import slicer
+
     grid = tiny_volume.grid
     first = write_segmentation(tmp_path / "a.seg.nrrd", tiny_labels, grid, NAMES, COLOURS)
     scene = slicer.vtkMRMLScene()

@@ -144,6 +144,7 @@ def _stubbed(slicer: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_module_loads_and_its_own_tests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
+
     _stubbed(slicer, monkeypatch)
     spec = importlib.util.spec_from_file_location("SAM2Medical3D", MODULE)
     module = importlib.util.module_from_spec(spec)

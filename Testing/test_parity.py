@@ -72,6 +72,7 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
         # As the official predictor would run these weights.
         loaded = load_model("bundled", device="cpu")
         habits = dict.fromkeys(("dense_prompts", "carry_mask", "connected", "crops"), False)
+        habits["appearance"] = 0.0
         return replace(loaded, **habits)
     return _random_tiny()
 

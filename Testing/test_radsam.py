@@ -25,6 +25,7 @@ from SAM2Medical3DLib.models.dense_prompts import LIMIT, PADDING
 from SAM2Medical3DLib.models.registry import LoadedModel, ModelInfo, load_model
 from SAM2Medical3DLib.prompts import Box, Point, Prompts, SlicePrompt
 from SAM2Medical3DLib.propagation import Direction, ObjectResult, Span
+from SAM2Medical3DLib.propagation.appearance import Appearance
 from SAM2Medical3DLib.propagation.base import EVERYWHERE
 from SAM2Medical3DLib.propagation.connectivity import keep_connected
 from SAM2Medical3DLib.propagation.field_of_view import FieldOfView
@@ -189,7 +190,7 @@ def test_prompted_slices_come_back_unchanged(stack: SliceStack, model: LoadedMod
 def test_clicks_correct_what_arrives_from_the_nearest_known_slice(
     stack: SliceStack, bundled: LoadedModel
 ) -> None:
-    propagator = RadSamPropagator(bundled, field_of_view="slice", stopping=NEVER_ENDS)
+    propagator = RadSamPropagator(bundled, field_of_view="slice", stopping=NEVER_ENDS, appearance=0)
     clicks = SlicePrompt((Point(44, 40), Point(20, 20, False)))
     prompts = Prompts.single(8, drawn(8)).add(1, 11, clicks)
     found = {r.index: r.objects[1] for r in propagator.propagate(stack, prompts, with_logits=True)}
@@ -197,7 +198,9 @@ def test_clicks_correct_what_arrives_from_the_nearest_known_slice(
     dense = whole.mask_logits(TRUTH[8], bundled.network.image_size)
     with torch.inference_mode():
         for index in (9, 10):
-            dense = propagator._from_neighbours(stack, index, whole, dense)["pred_masks"]
+            dense = propagator._from_neighbours(stack, index, whole, dense, [Appearance()])[
+                "pred_masks"
+            ]
             dense = dense.clamp(-LIMIT, LIMIT)
         expected = propagator.predict(stack, clicks, whole, 11, dense)["pred_masks"]
     np.testing.assert_allclose(found[11].logits, whole.logits(expected)[0], atol=1e-3)
@@ -243,7 +246,7 @@ def test_weights_go_from_one_fixed_slice_to_the_other(
 
 
 def test_two_sides_meet_as_their_weighted_mean(stack: SliceStack, bundled: LoadedModel) -> None:
-    propagator = RadSamPropagator(bundled, field_of_view="slice", stopping=NEVER_ENDS)
+    propagator = RadSamPropagator(bundled, field_of_view="slice", stopping=NEVER_ENDS, appearance=0)
     both = Prompts.single(6, drawn(6)).add(1, 12, drawn(12))
     sides = [
         {
@@ -429,7 +432,9 @@ def test_parts_that_touch_nothing_are_not_carried(stack: SliceStack, bundled: Lo
         propagator = RadSamPropagator(model, field_of_view="slice")
         dense = whole.mask_logits(one_part, size)
         with torch.inference_mode():
-            found[connected] = propagator._from_neighbours(stack, LAST, whole, dense)["pred_masks"]
+            found[connected] = propagator._from_neighbours(
+                stack, LAST, whole, dense, [Appearance()]
+            )["pred_masks"]
     assert torch.equal(found[True], keep_connected(found[False], dense))
     assert dice(whole.logits(found[True])[0] > 0, one_part) > 0.8
 

@@ -220,6 +220,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         references=not arguments.no_references,
         plane=None if arguments.axis == "thickest" else arguments.axis,
         field_of_view=arguments.field_of_view,
+        appearance=arguments.appearance,
         tolerance_mm=arguments.tolerance,
     )
 

@@ -31,6 +31,11 @@ def add_network_options(group: argparse._ArgumentGroup) -> None:
         "what the model was made for)",
     )  # fmt: skip
     group.add_argument(
+        "--appearance", type=float, metavar="WEIGHT",
+        help="how much the brightness seen on prompted slices counts on the others, 0 for not at "
+        "all (default: what the model was made for)",
+    )  # fmt: skip
+    group.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
     )
     group.add_argument(

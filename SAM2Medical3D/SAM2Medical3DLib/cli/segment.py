@@ -99,6 +99,7 @@ def run_segment(settings: SegmentSettings, progress: Progress | None = None) -> 
         model,
         cache_bytes=settings.cache_mb * 2**20,
         field_of_view=settings.field_of_view,
+        appearance=settings.appearance,
         **options,
     )
     loaded = time.perf_counter()

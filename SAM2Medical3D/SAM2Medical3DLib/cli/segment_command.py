@@ -161,6 +161,7 @@ def settings_from(arguments: argparse.Namespace, out: Path) -> SegmentSettings:
         image_size=arguments.image_size,
         device=arguments.device,
         field_of_view=arguments.field_of_view,
+        appearance=arguments.appearance,
         cache_mb=arguments.cache_mb,
         stop_score=arguments.stop_score,
         stop_slices=arguments.stop_slices,

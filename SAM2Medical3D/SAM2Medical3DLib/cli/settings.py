@@ -34,7 +34,7 @@ class SegmentSettings:
         stop_score, stop_slices, bridge: see ``StoppingRule``; None keeps its defaults. Only for
             methods that have it.
         boundary_refinement: False leaves out what a method that detects boundaries does with them.
-        method, config, image_size, device, field_of_view, cache_mb: the propagator.
+        method, config, image_size, device, field_of_view, appearance, cache_mb: the propagator.
         names: segment names in the order of the labels; empty for names from the mask or the file.
         report, preview: further files to write.
         boundary: image file for the boundaries that a method detected, in percent.
@@ -58,6 +58,7 @@ class SegmentSettings:
     image_size: int | None = None
     device: str = "auto"
     field_of_view: str = "model"
+    appearance: float | None = None
     cache_mb: int = 512
     stop_score: float | None = None
     stop_slices: int | None = None

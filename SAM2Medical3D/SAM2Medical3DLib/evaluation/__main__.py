@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--plane", default="axial", choices=("axial", "coronal", "sagittal"))
     parser.add_argument("--field-of-view", default="model", choices=("model", "auto", "slice"))
+    parser.add_argument("--appearance", type=float, help="weight of appearance (default: model's)")
     parser.add_argument("--prompts", nargs="+", default=PROMPT_KINDS, choices=PROMPT_KINDS)
     options = parser.parse_args(arguments)
     from ..models.registry import load_model
@@ -77,7 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         choice = choose_method(options.method, options.model)
         model = load_model(choice.model, device=options.device)
-        propagator = create_propagator(options.method, model, field_of_view=options.field_of_view)
+        propagator = create_propagator(
+            options.method,
+            model,
+            field_of_view=options.field_of_view,
+            appearance=options.appearance,
+        )
         rows: list[dict[str, float]] = []
         print("| case | " + " | ".join(COLUMNS) + " |")
         print("| --- |" + " --- |" * len(COLUMNS))

@@ -105,7 +105,7 @@ class Plan:
         salient_areas: without, with, or both, for the protocols that know it.
         references: run the methods that need no learning beside them.
         plane: slicing plane; None takes that of the thickest slices.
-        field_of_view: see ``create_propagator``.
+        field_of_view, appearance: see ``create_propagator``.
         tolerance_mm: of the normalised surface Dice.
     """
 
@@ -116,6 +116,7 @@ class Plan:
     references: bool = True
     plane: str | None = "axial"
     field_of_view: str = "model"
+    appearance: float | None = None
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
 
     def __post_init__(self) -> None:
@@ -170,7 +171,7 @@ class Plan:
             "object": [name, *values],
             "job": [job.protocol, job.kind, job.reference, options],
             "choice": None if job.choice is None else asdict(job.choice),
-            "view": None if job.choice is None else self.field_of_view,
+            "view": None if job.choice is None else [self.field_of_view, self.appearance],
             "plane": self.plane,
             "tolerance_mm": self.tolerance_mm,
         }

@@ -187,7 +187,11 @@ def _propagators(plan: Plan, device: str, cache_bytes: int) -> dict[MethodChoice
                 "(their SHA-256 differs); use the same file everywhere."
             )
         found[choice] = create_propagator(
-            choice.method, model, cache_bytes=cache_bytes, field_of_view=plan.field_of_view
+            choice.method,
+            model,
+            cache_bytes=cache_bytes,
+            field_of_view=plan.field_of_view,
+            appearance=plan.appearance,
         )
     return found
 

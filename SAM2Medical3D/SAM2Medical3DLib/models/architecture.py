@@ -50,6 +50,7 @@ class Architecture:
         dense_prompts: clicks and boxes also enter the decoder as a rendered mask prompt.
         carry_mask: the neighbour slice's logits enter the decoder as mask prompt beside the memory.
         connected: objects are followed only as long as slices connect.
+        appearance: weight of what prompted slices say of an object's brightness, 0 for none.
         boundary_dim: width of the branch that detects boundaries and refines masks with them
             (:mod:`~.boundary_network`), 0 for none; needs memory.
     """
@@ -67,6 +68,7 @@ class Architecture:
     dense_prompts: bool = True
     carry_mask: bool = True
     connected: bool = True
+    appearance: float = 0.7
     boundary_dim: int = 0
 
     def with_image_size(self, image_size: int) -> Architecture:

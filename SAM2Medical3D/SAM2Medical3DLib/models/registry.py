@@ -112,7 +112,7 @@ class LoadedModel:
         info: what was asked for.
         network: in evaluation mode on ``device``.
         sha256: of the file it came from.
-        dense_prompts, carry_mask, connected: see :class:`~.architecture.Architecture`.
+        dense_prompts, carry_mask, connected, appearance: see :class:`~.architecture.Architecture`.
         crops: shows the model a crop around the object rather than whole slices.
     """
 
@@ -123,6 +123,7 @@ class LoadedModel:
     dense_prompts: bool = False
     carry_mask: bool = False
     connected: bool = False
+    appearance: float = 0.0
     crops: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -245,6 +246,7 @@ def _load(
             "dense_prompts": architecture.dense_prompts,
             "carry_mask": architecture.carry_mask,
             "connected": architecture.connected,
+            "appearance": architecture.appearance,
             "crops": True,
         }
     else:

@@ -25,6 +25,7 @@ from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
+from .appearance import Appearance
 from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span, Views
 from .connectivity import keep_connected
 from .field_of_view import FieldOfView, prompt_box
@@ -40,7 +41,7 @@ class _Object:
     """One object of a run.
 
     ``fixed`` holds the predictions of its prompted slices; ``first`` those of the first of two
-    passes between fixed slices, until the second arrives.
+    passes between fixed slices, until the second arrives; ``look`` is what it looks like.
     """
 
     id: int
@@ -49,6 +50,7 @@ class _Object:
     fixed: dict[int, Prediction] = field(default_factory=dict)
     first: dict[int, Prediction] = field(default_factory=dict)
     trail: Trail | None = None
+    look: Appearance = field(default_factory=Appearance)
 
     def between(self, index: int) -> tuple[int | None, int | None]:
         """The nearest fixed slices below and above a slice that is none itself."""
@@ -60,7 +62,7 @@ class RadSamPropagator(SliceModel):
     """Propagates prompts slice by slice with a SAM 2.1 network used as a 2D model.
 
     Args:
-        model, cache_bytes, field_of_view: see :class:`~.slice_model.SliceModel`.
+        model, cache_bytes, field_of_view, appearance: see :class:`~.slice_model.SliceModel`.
         stopping: where objects end; None is the default rule.
     """
 
@@ -70,8 +72,9 @@ class RadSamPropagator(SliceModel):
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         field_of_view: str = "model",
         stopping: StoppingRule | None = None,
+        appearance: float | None = None,
     ) -> None:
-        super().__init__(model, cache_bytes, field_of_view)
+        super().__init__(model, cache_bytes, field_of_view, appearance)
         self.stopping = StoppingRule() if stopping is None else stopping
 
     def predict(
@@ -168,14 +171,22 @@ class RadSamPropagator(SliceModel):
             prompt = one.prompts[index]
             used = [p.view for p in one.fixed.values()]
             view = self.view_for(stack, {index: prompt}, one.view, *used)
-            one.fixed[index] = _prediction(self.predict(stack, prompt, view, index), view)
+            self._keep(
+                stack, one, index, _prediction(self.predict(stack, prompt, view, index), view)
+            )
         waiting = set(one.prompts) - set(one.fixed)
         while waiting:
             index, source = min(
                 ((w, f) for w in waiting for f in one.fixed), key=lambda p: (abs(p[0] - p[1]), p)
             )
             waiting.remove(index)
-            one.fixed[index] = self._reached(stack, one, source, index)
+            self._keep(stack, one, index, self._reached(stack, one, source, index))
+
+    def _keep(self, stack: SliceStack, one: _Object, index: int, prediction: Prediction) -> None:
+        """Fix a prompted slice, and learn from it what the object looks like."""
+        one.fixed[index] = prediction
+        prompt = one.prompts[index]
+        self.learn(one.look, stack, index, prediction.view, prompt, prediction.logits)
 
     def _reached(self, stack: SliceStack, one: _Object, source: int, index: int) -> Prediction:
         """A slice with clicks, from them and from what arrives there from ``source``."""
@@ -204,25 +215,31 @@ class RadSamPropagator(SliceModel):
     def _carry(self, stack: SliceStack, active: list[_Object], index: int) -> None:
         """Predict a slice from what was last seen of each object; one batch for each view."""
         size = self.network.image_size
-        todo = [one.trail for one in active if not one.trail.ended]
+        todo = [one for one in active if not one.trail.ended]
         while todo:
-            groups: dict[FieldOfView, list[Trail]] = {}
-            for trail in todo:
-                groups.setdefault(trail.view, []).append(trail)
+            groups: dict[FieldOfView, list[_Object]] = {}
+            for one in todo:
+                groups.setdefault(one.trail.view, []).append(one)
             todo = []
-            for view, trails in groups.items():
-                dense = torch.cat([trail.seen.seen_through(view, size) for trail in trails])
-                output = self._from_neighbours(stack, index, view, dense)
-                for n, trail in enumerate(trails):
+            for view, group in groups.items():
+                dense = torch.cat([one.trail.seen.seen_through(view, size) for one in group])
+                looks = [one.look for one in group]
+                output = self._from_neighbours(stack, index, view, dense, looks)
+                for n, one in enumerate(group):
                     prediction = _prediction(output, view, n)
                     if prediction.meets_border:
-                        trail.view = widen(view)
-                        todo.append(trail)
+                        one.trail.view = widen(view)
+                        todo.append(one)
                     else:
-                        trail.take(prediction)
+                        one.trail.take(prediction)
 
     def _from_neighbours(
-        self, stack: SliceStack, index: int, view: FieldOfView, dense: torch.Tensor
+        self,
+        stack: SliceStack,
+        index: int,
+        view: FieldOfView,
+        dense: torch.Tensor,
+        looks: list[Appearance],
     ) -> dict:
         """The decoder's answer for B objects from (B, 1, S/4, S/4) logits of their neighbours."""
         batch = len(dense)
@@ -233,6 +250,8 @@ class RadSamPropagator(SliceModel):
         features = self.features(stack, index, view, batch)
         with autocast(self.model.device):
             output = self.heads(index, features, points, None, dense)
+        if self.appearance:
+            output["pred_masks"] += self.evidence(looks, stack, index, view, dense)
         if self.model.connected:
             output["pred_masks"] = keep_connected(output["pred_masks"], dense)
         return output

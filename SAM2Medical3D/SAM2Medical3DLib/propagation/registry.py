@@ -23,7 +23,7 @@ class Method:
         source: the paper.
         create: makes the propagator from a loaded model and options.
         default_model: a name in ``models.registry``, of a bundled model.
-        options: what ``create`` takes beside ``cache_bytes`` and ``field_of_view``.
+        options: what ``create`` takes beside ``cache_bytes``, ``field_of_view``, ``appearance``.
         needs_memory: cannot run with a 2D model.
         needs_boundaries: without a boundary branch it would be another method.
     """
@@ -67,6 +67,7 @@ def _sam2_3dmed(model: LoadedModel, **options: object) -> Propagator:
 
 
 DEFAULT_METHOD = "sam2"
+_FOR_ALL = {"cache_bytes", "field_of_view", "appearance"}
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -133,13 +134,14 @@ def create_propagator(name: str, model: LoadedModel, **options: object) -> Propa
 
     Args:
         name: a name in ``METHODS``.
-        options: as the method's class takes them; ``cache_bytes`` and ``field_of_view`` for all.
+        options: as the method's class takes them; ``cache_bytes``, ``field_of_view`` and
+            ``appearance`` for all.
 
     Raises:
         UserError: for an unknown method, or an option that it does not have.
     """
     method = find_method(name)
-    foreign = options.keys() - method.options - {"cache_bytes", "field_of_view"}
+    foreign = options.keys() - method.options - _FOR_ALL
     if foreign:
         owners = [m.name for m in METHODS.values() if foreign <= m.options]
         advice = f"use the method {' or '.join(owners)}" if owners else "leave it out"

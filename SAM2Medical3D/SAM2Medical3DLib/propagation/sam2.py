@@ -25,6 +25,7 @@ from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
+from .appearance import Appearance
 from .base import EVERYWHERE, Direction, ObjectResult, SliceResult, Span, Views
 from .connectivity import keep_connected
 from .field_of_view import FieldOfView
@@ -36,7 +37,8 @@ from .views import widen
 class _Track:
     """Objects prompted on the same slices and seen through the same view, carried as one batch.
 
-    ``conditioning`` and ``recent`` hold sam2's per-frame outputs by slice.
+    ``conditioning`` and ``recent`` hold sam2's per-frame outputs by slice, ``looks`` what each
+    object looks like on its prompted slices.
     """
 
     objects: tuple[int, ...]
@@ -44,6 +46,7 @@ class _Track:
     view: FieldOfView
     conditioning: dict[int, dict] = field(default_factory=dict)
     recent: dict[int, dict] = field(default_factory=dict)
+    looks: dict[int, Appearance] = field(default_factory=dict)
 
     @property
     def slices(self) -> list[int]:
@@ -158,7 +161,10 @@ class Sam2Propagator(SliceModel):
         features = self.features(stack, index, track.view, 1)
         outputs = []
         for object_id in track.objects:
-            current = self.predict(stack, track.prompts[object_id][index], track.view, index)
+            prompt = track.prompts[object_id][index]
+            current = self.predict(stack, prompt, track.view, index)
+            look = track.looks.setdefault(object_id, Appearance())
+            self.learn(look, stack, index, track.view, prompt, current["pred_masks"])
             with autocast(self.model.device):
                 high = self._upsampled(current["pred_masks"])
                 self._remember(features, high, current, from_prompt=True)
@@ -187,8 +193,14 @@ class Sam2Propagator(SliceModel):
             memory = Memory(bank, initial=False, reverse=reverse, n_slices=len(stack))
             current = self.heads(index, features, points, None, dense, memory)
             high = current.pop("high")
+            if self.appearance:
+                looks = [track.looks[o] for o in track.objects]
+                before = track.output(index + 1 if reverse else index - 1)
+                near = before["pred_masks"] if neighbour is None else neighbour
+                current["pred_masks"] += self.evidence(looks, stack, index, track.view, near)
             if neighbour is not None:
                 current["pred_masks"] = keep_connected(current["pred_masks"], neighbour)
+            if self.appearance or neighbour is not None:
                 high = self._upsampled(current["pred_masks"])
             self._remember(features, high, current, from_prompt=False)
         track.recent[index] = current

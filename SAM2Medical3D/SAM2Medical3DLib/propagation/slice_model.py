@@ -6,11 +6,13 @@ at the slice's own resolution. No memory of other slices is involved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..errors import UserError
 from ..models.dense_prompts import BOX_END, BOX_START, NEGATIVE, POSITIVE, render_prompts
@@ -18,6 +20,7 @@ from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
 from ..volume import SliceStack
+from .appearance import Appearance
 from .base import ObjectResult, SliceResult, Views
 from .connectivity import keep_connected
 from .embeddings import EmbeddingCache
@@ -58,9 +61,11 @@ class SliceModel:
         cache_bytes: budget for image embeddings.
         field_of_view: ``auto`` crops around the object, ``slice`` shows whole slices, ``model``
             takes the model's own preference.
+        appearance: how much the brightness learnt from prompted slices counts beside the network's
+            logits on the others (:mod:`~.appearance`), from 0; None takes the model's own.
 
     Raises:
-        UserError: for an unknown ``field_of_view``.
+        UserError: for an unknown ``field_of_view``, or a negative ``appearance``.
     """
 
     def __init__(
@@ -68,12 +73,16 @@ class SliceModel:
         model: LoadedModel,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         field_of_view: str = "model",
+        appearance: float | None = None,
     ) -> None:
+        if appearance is not None and not 0 <= appearance < math.inf:
+            raise UserError(f"The weight {appearance:g} of appearance must be 0 or more.")
         if field_of_view not in ("model", "auto", "slice"):
             raise UserError(f"Unknown field of view '{field_of_view}'; use auto or slice.")
         self.model = model
         self.network = model.network
         self.cache = EmbeddingCache(model.network, cache_bytes)
+        self.appearance = model.appearance if appearance is None else appearance
         self.crops = model.crops if field_of_view == "model" else field_of_view == "auto"
 
     def predict_slice(
@@ -110,12 +119,15 @@ class SliceModel:
         if not self.crops:
             return FieldOfView.whole(*stack.shape[1:])
 
-        def score(index: int, view: FieldOfView) -> ObjectResult:
+        def look(index: int, view: FieldOfView) -> tuple[np.ndarray, float]:
             prompt = slices[index]
             output = self.predict(stack, prompt, view, index)
-            return self.results([prompt], view, output, with_logits=False)[0]
+            mask = self.results([prompt], view, output, with_logits=False)[0].mask
+            seen = Appearance()
+            seen.learn(*self._shown(stack, index, view, prompt, output["pred_masks"]))
+            return mask, seen.distinctness
 
-        return choose_view(stack.geometry, slices, score)
+        return choose_view(stack.geometry, slices, look)
 
     @torch.inference_mode()
     def predict(
@@ -204,6 +216,50 @@ class SliceModel:
         if "boundary" in current:
             found["boundary"] = current["boundary"]
         return found
+
+    def learn(
+        self,
+        look: Appearance,
+        stack: SliceStack,
+        index: int,
+        view: FieldOfView,
+        prompt: SlicePrompt,
+        logits: torch.Tensor,
+    ) -> None:
+        """Add a prompted slice to what is known of an object's appearance: the user's own mask, or
+        the (1, 1, S/4, S/4) logits that the prompt gave."""
+        if self.appearance:
+            look.learn(*self._shown(stack, index, view, prompt, logits))
+
+    def _shown(
+        self,
+        stack: SliceStack,
+        index: int,
+        view: FieldOfView,
+        prompt: SlicePrompt,
+        logits: torch.Tensor,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The model's (S, S) input and the object's (S, S) mask on a prompted slice."""
+        size = self.network.image_size
+        if prompt.mask is not None:
+            mask = view.mask(prompt.mask, size) > 0
+        else:
+            mask = F.interpolate(logits.float(), (size, size), mode="bilinear") > 0
+        return view.frame(stack.frame(index), size), mask[0, 0].cpu().numpy()
+
+    def evidence(
+        self,
+        looks: Sequence[Appearance],
+        stack: SliceStack,
+        index: int,
+        view: FieldOfView,
+        near: torch.Tensor,
+    ) -> torch.Tensor:
+        """(B, 1, S/4, S/4): what B objects' appearance adds to their logits on a slice, given those
+        of its neighbour."""
+        frame = view.frame(stack.frame(index), self.network.image_size)
+        found = [look.evidence(frame, n[0]) for look, n in zip(looks, near, strict=True)]
+        return self.appearance * torch.stack(found)[:, None].to(near)
 
     def points(self, coords: np.ndarray, labels: list[list[int]]) -> dict[str, torch.Tensor]:
         """sam2's point inputs: (B, P, 2) x, y in the model's input and (B, P) labels."""

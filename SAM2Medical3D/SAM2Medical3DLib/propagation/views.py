@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ..geometry import StackGeometry
 from ..prompts import Point, SlicePrompt
-from .base import ObjectResult
 from .field_of_view import FieldOfView, mask_box, prompt_box
 
 # Longest side of the view over longest side of the object on the prompted slices. The object may
@@ -21,22 +20,26 @@ _KEPT_FREE = 0.1
 _LEAST_FILLED = 0.2
 
 # Sides tried around a lone click, in millimetres: it says where the object is, not how large.
-_CLICK_SIDES_MM = (48.0, 96.0, 192.0)
+_CLICK_SIDES_MM = (36.0, 72.0, 144.0, 288.0)
+
+# (mask, distinctness) of a prompted slice seen through a view.
+Look = Callable[[int, FieldOfView], tuple[np.ndarray, float]]
 
 
 def choose_view(
     geometry: StackGeometry,
     slices: Mapping[int, SlicePrompt],
-    score: Callable[[int, FieldOfView], ObjectResult],
+    look: Look,
 ) -> FieldOfView:
     """One view for an object's run.
 
     Around all its boxes and masks; where there are clicks only, the view is found by predicting the
-    clicked slice at several scales (``score``) and taking the one whose mask is the most credible.
+    clicked slice at several scales and taking the one whose mask is the most credible.
 
     Args:
         slices: the object's prompts by slice.
-        score: predicts the object on a prompted slice through a view.
+        look: predicts the object on a prompted slice through a view: its (height, width) mask and
+            how far its brightness is distinct from that around it, 0..1.
     """
     _, height, width = geometry.shape
     spacing = geometry.spacing[1:]
@@ -44,7 +47,7 @@ def choose_view(
     if None in boxes:
         for index, prompt in slices.items():
             if prompt_box(prompt) is None:
-                found = _box_from_clicks(geometry, index, prompt, score)
+                found = _box_from_clicks(geometry, index, prompt, look)
                 boxes.append(found)
     known = np.array([box for box in boxes if box is not None])
     low, high = known[:, :2].min(0), known[:, 2:].max(0)
@@ -103,7 +106,7 @@ def _box_from_clicks(
     geometry: StackGeometry,
     index: int,
     prompt: SlicePrompt,
-    score: Callable[[int, FieldOfView], ObjectResult],
+    look: Look,
 ) -> tuple[float, float, float, float]:
     """The box of the most credible mask over several scales, always with all clicks inside."""
     _, height, width = geometry.shape
@@ -119,21 +122,18 @@ def _box_from_clicks(
     }
     best, best_credit = clicks, -1.0
     for view in sorted(views, key=lambda v: v.shape):
-        result = score(index, view)
-        if not result.mask.any():
+        mask, _ = look(index, view)
+        if not mask.any():
             continue
-        box = mask_box(result.mask)
-        # A scale is credible when its mask, looked at closely, is found again.
-        closer = FieldOfView.around(box, MARGIN, spacing, height, width)
-        again = score(index, closer)
-        union = (result.mask | again.mask).sum()
-        agreement = (result.mask & again.mask).sum() / union
-        credit = agreement * again.predicted_iou * again.object_score
-        if view.touched_by(result.mask):
-            credit *= 0.5
+        # A scale is credible when its mask, looked at closely, is found again and differs from what
+        # lies around it: shown only the inside of an organ, a network invents a small object there.
+        box = mask_box(mask)
+        again, distinctness = look(index, FieldOfView.around(box, MARGIN, spacing, height, width))
+        agreement = (mask & again).sum() / (mask | again).sum()
+        credit = agreement * distinctness * _respected(again, prompt.points)
         if credit > best_credit:
             best_credit = credit
-            box = mask_box(again.mask) if again.mask.any() else box
+            box = mask_box(again) if again.any() else box
             best = (
                 min(box[0], clicks[0]),
                 min(box[1], clicks[1]),
@@ -141,3 +141,12 @@ def _box_from_clicks(
                 max(box[3], clicks[3]),
             )
     return best
+
+
+def _respected(mask: np.ndarray, points: Sequence[Point]) -> float:
+    """Share of the clicks that lie on the right side of a mask."""
+    rows, cols = mask.shape
+    right = [
+        mask[min(int(p.row), rows - 1), min(int(p.col), cols - 1)] == p.positive for p in points
+    ]
+    return sum(map(bool, right)) / len(right)

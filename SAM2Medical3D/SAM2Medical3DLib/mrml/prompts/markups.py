@@ -130,9 +130,7 @@ def points_of_node(
     for number, index, row, col in placed_points(geometry, node):
         if index is None:
             label = node.GetNthControlPointLabel(number) or f"{node.GetName()} {number + 1}"
-            raise UserError(
-                f"The point {label} lies outside the volume; click on the object."
-            )
+            raise UserError(f"The point {label} lies outside the volume; click on the object.")
         yield index, Point(row, col, positive)
 
 

@@ -49,6 +49,7 @@ _SPINE = (*range(409, 413), *range(501, 506), 600)
 _DISCS = tuple(range(551, 560))
 _UNDER_THE_DIAPHRAGM = (3, 4, 9, 13, 51, 52)
 CANAL, LUNG, HEART = 900, 901, 902  # ours: the atlas has none of them
+_ALIKE = ("muscle", "organ", "wall", "vessel", "content")  # what a mass may look like
 _FAT_MM = (4.0, 35.0)
 _SKIN_MM = 2.0
 _AROUND = 56  # voxels added on all sides, for a body wider than the atlas's field of view
@@ -248,6 +249,8 @@ class _Painter:
             painted = self._plain(value, "disc", tissue)
             tissue = tissue if painted is None else painted
         self._plain(CANAL, "canal", None)
+        for _ in range(rng.integers(0, 5)):
+            self._mass()
 
     def _region(self, value: int, margin: int = 4) -> Region | None:
         """A label as a smooth level set, slightly uneven."""
@@ -346,6 +349,28 @@ class _Painter:
                 region, "spongy", label=label, offset=shell, tissue=spongy, inside=label
             )
             spongy = spongy if painted is None else painted
+
+    def _mass(self) -> None:
+        """A lymph node or tumour, mostly in fat, that touches and looks like what is around it."""
+        canvas, rng = self.canvas, self.rng
+        deep = self.view.depth > 8
+        places = np.argwhere(deep[::4, ::4, ::4])
+        if not len(places):
+            return
+        centre = 4.0 * places[rng.integers(len(places))]
+        size = float(np.exp(rng.uniform(np.log(4), np.log(18))))
+        radii = size * np.exp(rng.normal(0, 0.2, 3))
+        region = blob(rng, canvas.shape, centre, radii, rotation=1.0, wobble=rng.uniform(0.03, 0.2))
+        if region is None:
+            return
+        touched = canvas.tissues[region.box][(region.phi > -2) & (region.phi < 2)]
+        kinds = [t for t in np.unique(touched) if canvas.table[t].kind in _ALIKE]
+        label = canvas.new_label()
+        if kinds and rng.random() < 0.5:
+            canvas.paint(region, "lesion", label=label, tissue=int(rng.choice(kinds)))
+        else:
+            host = int(rng.choice(kinds)) if kinds else None
+            canvas.paint(region, "lesion", label=label, host=host)
 
     def _lungs(self) -> None:
         canvas, rng = self.canvas, self.rng
