@@ -14,7 +14,7 @@ else \
 fi
 endef
 
-.PHONY: setup demo test lint train train-radsam train-3dmed measure evaluate benchmark clean
+.PHONY: setup demo test lint train train-radsam measure evaluate benchmark clean
 setup: $(READY)
 
 # sam2 on PyPI is a source distribution: built in place against the torch that is already there, and
@@ -44,19 +44,22 @@ test: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 
-# Train the bundled model; interrupt and call again to go on. About two hours on two cores.
-RUN ?= runs/bundled
+# Train the bundled SAM 2 and SAM2-3dMed models; interrupt it and call it again to go on. About four hours
+# on two cores. SAM 2 from nothing, SAM2-3dMed from it, both on real anatomy, SAM 2 once more.
+RUN ?= runs
+TRAIN := $(BIN)/python -m SAM2Medical3DLib.training
 train: $(READY)
-	$(BIN)/python -m SAM2Medical3DLib.training bundled --out $(RUN)
+	$(TRAIN) bundled --out $(RUN)/bundled
+	$(TRAIN) sam2-3dmed --frozen image_encoder.trunk. --out $(RUN)/3dmed \
+		--start-from $(RUN)/bundled/sam2medical3d-small.safetensors
+	$(TRAIN) anatomy --workers 2 --out $(RUN)/anatomy \
+		--start-from $(RUN)/3dmed/sam2medical3d-3dmed.safetensors
+	$(TRAIN).without_boundary $(RUN)/anatomy/sam2medical3d-3dmed.safetensors $(RUN)/without-boundary.safetensors
+	$(TRAIN) anatomy-sam2 --workers 2 --out $(RUN)/anatomy-sam2 --start-from $(RUN)/without-boundary.safetensors
 
 # The bundled RadSAM. About an hour on two cores.
 train-radsam: $(READY)
 	$(BIN)/python -m SAM2Medical3DLib.training radsam --out runs/radsam
-
-# The bundled SAM2-3dMed, from the bundled SAM 2 model: the encoder's backbone is frozen, its neck is not,
-# so that SRPP can change masks. About forty minutes on two cores.
-train-3dmed: $(READY)
-	$(BIN)/python -m SAM2Medical3DLib.training sam2-3dmed --frozen image_encoder.trunk. --out runs/3dmed
 
 # Dice on the real development volumes, where there are any; make measure METHOD=radsam.
 DATA ?= ../shared/data

@@ -10,13 +10,16 @@ import numpy as np
 from PIL import Image
 
 from .clips import ClipSampler
+from .sources import SyntheticSources
 
 _CONTOUR = (255, 200, 40)
 
 
-def montage(rows: int, columns: int, size: int, seed: int) -> Image.Image:
-    """First slices of ``rows`` x ``columns`` clips of ``size`` pixels, the target outlined."""
-    sampler = ClipSampler(seed, length=1, size=size, streams=rows * columns)
+def montage(rows: int, columns: int, size: int, seed: int, atlas: float = 0.0) -> Image.Image:
+    """First slices of ``rows`` x ``columns`` clips of ``size`` pixels, the target outlined; a share
+    ``atlas`` of them from the abdominal atlas."""
+    sources = SyntheticSources.of(atlas)
+    sampler = ClipSampler(seed, length=1, size=size, sources=sources, streams=rows * columns)
     sheet = np.zeros((rows * size, columns * size, 3), np.uint8)
     for n in range(rows * columns):
         clip = sampler(n)
@@ -40,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--atlas", type=float, default=0.0, help="share from the abdominal atlas")
     options = parser.parse_args(arguments)
-    montage(options.rows, options.columns, options.size, options.seed).save(options.file)
+    made = montage(options.rows, options.columns, options.size, options.seed, options.atlas)
+    made.save(options.file)
     return 0
 
 
