@@ -68,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--method", default="sam2")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--plane", default="axial", choices=("axial", "coronal", "sagittal"))
+    parser.add_argument("--only", default="", help="cases with this in their title")
     parser.add_argument("--field-of-view", default="model", choices=("model", "auto", "slice"))
     parser.add_argument("--appearance", type=float, help="weight of appearance (default: model's)")
     parser.add_argument("--prompts", nargs="+", default=PROMPT_KINDS, choices=PROMPT_KINDS)
@@ -88,8 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("| case | " + " | ".join(COLUMNS) + " |")
         print("| --- |" + " --- |" * len(COLUMNS))
         for case in real_cases(options.data, options.plane):
-            rows.append(measure(propagator, case, options.prompts))
-            _print(case.title, rows[-1])
+            if options.only in case.title:
+                rows.append(measure(propagator, case, options.prompts))
+                _print(case.title, rows[-1])
+        if not rows:
+            raise UserError(f"No case has '{options.only}' in its title.")
         means = {k: float(np.mean([r[k] for r in rows if k in r])) for k in rows[0]}
         _print("**mean**", means)
         best = float(np.mean([max(r["copy"], r["intensity"]) for r in rows]))

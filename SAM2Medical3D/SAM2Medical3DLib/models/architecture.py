@@ -68,7 +68,7 @@ class Architecture:
     dense_prompts: bool = True
     carry_mask: bool = True
     connected: bool = True
-    appearance: float = 0.7
+    appearance: float = 0.6
     boundary_dim: int = 0
 
     def with_image_size(self, image_size: int) -> Architecture:
