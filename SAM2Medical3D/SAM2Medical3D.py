@@ -98,7 +98,7 @@ class SAM2Medical3DParameterNode:
     volume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
     segment: str = ""
-    method: Method = Method.SAM2
+    method: Method = Method.SAM2_3DMED
     model: str = ""
     config: str = ""
     imageSize: int = 0

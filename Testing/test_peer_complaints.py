@@ -332,7 +332,7 @@ def test_nninteractive_waits_20_s_on_large_volumes(
     waits(user.bench)
     seconds = time.perf_counter() - begun
     assert dice(user.slices()[150], disc) > 0.8
-    assert set(frames) == {150} and radsam.cache.misses - misses < 10
+    assert set(frames) == {150} and radsam.cache.misses - misses < 12
     assert seconds < 80 * min(encoding)
     radsam.cache.clear()
 

@@ -26,6 +26,8 @@ examples:
   sam2medical3d segment mr.nrrd --mask one_slice.nrrd --axis coronal --out tumour.nii.gz
 """
 
+_WITH_A_MODEL = "sam2"  # what any SAM 2.1 checkpoint can be used with
+
 
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Add ``segment`` to the command line."""
@@ -115,8 +117,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     add_network_options(group)
     group.add_argument(
-        "--method", default=DEFAULT_METHOD, metavar="NAME",
-        help=f"propagation method: {', '.join(METHODS)} (default: {DEFAULT_METHOD})",
+        "--method", metavar="NAME",
+        help=f"propagation method: {', '.join(METHODS)} (default: {DEFAULT_METHOD} with its own "
+        f"model, {_WITH_A_MODEL} where a --model is given)",
     )  # fmt: skip
     rule = StoppingRule()
     group.add_argument(
@@ -155,7 +158,7 @@ def settings_from(arguments: argparse.Namespace, out: Path) -> SegmentSettings:
         last=last,
         direction=Direction(arguments.direction),
         window=arguments.window,
-        method=arguments.method,
+        method=arguments.method or (_WITH_A_MODEL if arguments.model else DEFAULT_METHOD),
         model=arguments.model,
         config=arguments.config,
         image_size=arguments.image_size,

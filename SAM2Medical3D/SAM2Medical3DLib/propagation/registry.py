@@ -66,7 +66,7 @@ def _sam2_3dmed(model: LoadedModel, **options: object) -> Propagator:
     return ThreeDMedPropagator(model, **options)
 
 
-DEFAULT_METHOD = "sam2"
+DEFAULT_METHOD = "sam2-3dmed"  # the best of the bundled models, see docs/results
 _FOR_ALL = {"cache_bytes", "field_of_view", "appearance"}
 
 METHODS: dict[str, Method] = {
