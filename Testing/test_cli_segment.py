@@ -300,3 +300,24 @@ def test_real_volumes(
     found = [[matrix.GetElement(r, c) for c in range(4)] for r in range(4)]
     np.testing.assert_allclose(found, volume.grid.ijk_to_ras, atol=1e-6)
     assert (geometry.to_stack(voxels)[central] == geometry.to_stack(drawn)[central]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "sam2-3dmed"),
+        (["--model", "some.pt"], "sam2"),
+        (["--model", "some.pt", "--method", "radsam"], "radsam"),
+    ],
+)
+def test_the_default_method_suits_the_model(options: list[str], expected: str) -> None:
+    import argparse
+
+    from SAM2Medical3DLib.cli.segment_command import add_command, settings_from
+
+    parser = argparse.ArgumentParser()
+    add_command(parser.add_subparsers())
+    words = ["segment", "ct.nii.gz", "--out", "a.seg.nrrd", "--point", "1,2,3", *options]
+    arguments = parser.parse_args([*words, "--appearance", "0.25"])
+    settings = settings_from(arguments, Path("a.seg.nrrd"))
+    assert (settings.method, settings.appearance) == (expected, 0.25)

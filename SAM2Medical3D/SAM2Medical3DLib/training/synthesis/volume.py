@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .abdomen import abdomen
 from .appearance import render
-from .atlas import Atlas, abdomen
+from .atlas import Atlas
 from .canvas import Canvas
 from .head import head
 from .limb import limb
