@@ -104,7 +104,7 @@ def test_splits_are_written_down(tmp_path: Path) -> None:
     [
         ({"dataset": "e"}, "was made for e, not for d"),
         ({"seed": "x"}, "cannot be read"),
-        ({"parts": {"train": ["case000", "case009"]}}, "case009 is not in d"),
+        ({"parts": {"train": ["case000", "case009"]}}, "case009, which d does not have"),
         ({"parts": {"train": ["case000"], "validation": ["case001"]}}, "has patient a in 'train'"),
         ({"parts": {"train": ["case000", "case000"]}}, "the case case000 twice"),
         ({"parts": {"train": ["case000"], "validation": []}}, "no case in 'validation'"),

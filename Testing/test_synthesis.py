@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from SAM2Medical3DLib.errors import UserError
 from SAM2Medical3DLib.training.clip_geometry import first_slice
 from SAM2Medical3DLib.training.clip_intensity import visible
 from SAM2Medical3DLib.training.clips import Clip, ClipSampler, ClipStream
@@ -132,5 +133,5 @@ def test_first_slice_leaves_room_for_the_clip(direction: int) -> None:
 
 def test_an_impossible_clip_is_refused() -> None:
     sampler = ClipSampler(0, 40, 64, sources=SyntheticSources((16, 32, 32)), streams=1)
-    with pytest.raises(RuntimeError, match="40 slices"):
+    with pytest.raises(UserError, match="40 slices"):
         sampler(0)

@@ -45,6 +45,7 @@ class Guide:
         self.truths = {name: phantom.labels == label for label, name in phantom.names.items()}
         self.dock = slicer.util.findChild(self.window, "PanelDockWidget")
         self.window.resizeDocks([self.dock], [400], qt.Qt.Horizontal)
+        slicer.util.findChild(self.window, "DataProbeCollapsibleWidget").collapsed = True
         slicer.util.resetSliceViews()
         self.panel = slicer.modules.sam2medical3d.widgetRepresentation().self().panel
         self.ui = self.panel.ui
@@ -178,15 +179,14 @@ def take(guide: Guide) -> None:
     pause(0.8)
     hand = slicer.util.findChildren(ui.handSection, className="qMRMLSegmentEditorWidget")[0]
     hand.setActiveEffectByName("Paint")
-    hand.activeEffect().setCommonParameter("BrushRelativeDiameter", "3")
+    hand.activeEffect().setCommonParameter("BrushRelativeDiameter", "2")
     scroll = _scroll_area(guide.panel.form)
     pause(0.5)
     scroll.verticalScrollBar().setValue(scroll.verticalScrollBar().maximum)
-    slice_index = middle + 6
-    guide.panel.strip._go_to(slice_index)
+    worst = _worst(guide.found(), truth, middle)
+    guide.panel.strip._go_to(worst)
     pause(0.3)
-    missed = truth[slice_index] & ~guide.found()[slice_index]
-    guide.click("Red", slice_index, *_deepest(missed if missed.any() else truth[slice_index]))
+    guide.click("Red", worst, *_deepest(truth[worst] & ~guide.found()[worst]))
     guide.idle()
     guide.save("hand", guide.dock, red)
     hand.setActiveEffectByName("")
@@ -206,7 +206,7 @@ def take(guide: Guide) -> None:
     guide.click("Green", k.max() + 1, row, i.max() + 3)
     guide.idle()
     guide.propagate()
-    ui.show3DButton.click()
+    bench.segmentation_node.CreateClosedSurfaceRepresentation()
     pause(2)
     view = layout.threeDWidget(0).threeDView()
     view.mrmlViewNode().SetBoxVisible(False)

@@ -145,4 +145,6 @@ def _checked(array: np.ndarray, path: Path) -> np.ndarray:
 def _describe(grid: Grid) -> str:
     lps = np.diag([-1.0, -1.0, 1.0]) @ grid.ijk_to_ras[:3, 3]
     size, spacing = "x".join(map(str, grid.size)), "x".join(f"{s:.4g}" for s in grid.spacing)
-    return f"{size} of {spacing} mm at {', '.join(f'{x:.4g}' for x in lps)}"
+    axes = grid.ijk_to_ras[:3, :3] / grid.spacing
+    turned = ", ".join(" ".join(f"{x:.3g}" for x in axes[:, n] + 0.0) for n in range(3))
+    return f"{size} of {spacing} mm at {', '.join(f'{x:.4g}' for x in lps)}, axes {turned} (RAS)"

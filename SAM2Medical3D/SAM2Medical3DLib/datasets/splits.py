@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -62,6 +62,14 @@ class Split:
                     "the case back."
                 )
         return tuple(by_name[name] for name in self[part])
+
+    def without(self, names: Collection[str]) -> Split:
+        """The same parts without some cases."""
+        parts = {
+            part: tuple(name for name in own if name not in names)
+            for part, own in self.parts.items()
+        }
+        return Split(self.dataset, self.seed, parts)
 
 
 def split_by_patient(
@@ -150,10 +158,18 @@ def write_split(path: Path | str, split: Split) -> Path:
     return Path(path)
 
 
-def read_split(path: Path | str, dataset: Dataset) -> Split:
+def read_split(
+    path: Path | str, dataset: Dataset, report: Callable[[str], None] | None = None
+) -> Split:
     """Read a split and check that it fits a dataset.
 
     Cases of the dataset that are in no part are allowed, and not used.
+
+    Args:
+        path: of the JSON file.
+        dataset: that it was made for.
+        report: told of each case that the dataset does not have; the split then comes without
+            them. None lets them raise an error.
 
     Raises:
         UserError: unreadable, made for another dataset, a case that the dataset does not have or
@@ -177,6 +193,17 @@ def read_split(path: Path | str, dataset: Dataset) -> Split:
             f"The split {path} was made for {split.dataset}, not for {dataset.name}; "
             "make one for this dataset."
         )
+    known = {case.name for case in dataset.cases}
+    gone = sorted({name for names in split.parts.values() for name in names} - known)
+    for name in gone:
+        sentence = f"The split {path} names the case {name}, which {dataset.name} does not have"
+        if report is None:
+            raise UserError(
+                f"{sentence}; bring the case back, or delete the file and begin anew with "
+                "another split."
+            )
+        report(f"{sentence}; it is left out.")
+    split = split.without(gone)
     _check(split, dataset, f"The split {path}")
     return split
 

@@ -71,6 +71,14 @@ class Architecture:
     appearance: float = 0.6
     boundary_dim: int = 0
 
+    def __post_init__(self) -> None:
+        widths = {n: v for n, v in asdict(self).items() if type(v) is int and n != "boundary_dim"}
+        for name, value in widths.items():
+            if value < 1:
+                raise UserError(f"An architecture's {name} must be at least 1, not {value}.")
+        if len(self.stages) != 4 or min(self.stages) < 1:
+            raise UserError("An architecture's stages are four numbers of blocks of at least 1.")
+
     def with_image_size(self, image_size: int) -> Architecture:
         """The same network for another input size; the weights fit both."""
         return replace(self, image_size=image_size)

@@ -7,7 +7,12 @@ known. Official checkpoints were not trained on this and never get it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from sam2.modeling.sam2_base import SAM2Base
 
 # Clicks, box corners and padding as sam2's prompt encoder labels them.
 PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
@@ -15,6 +20,12 @@ PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_END = -1, 0, 1, 2, 3
 LIMIT = 10.0
 _CLICK_RADIUS = 1 / 48  # of the image side
 _BOX_INSIDE = 2.0
+
+
+def padding_points(network: SAM2Base) -> int:
+    """How many padding points sam2 needs beside a mask prompt: enough that a network with several
+    masks for ambiguous prompts answers with its single one, as a mask leaves no ambiguity."""
+    return network.multimask_max_pt_num + 1 if network.multimask_output_in_sam else 1
 
 
 def render_prompts(

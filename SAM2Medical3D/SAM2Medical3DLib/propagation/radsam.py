@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..models.dense_prompts import LIMIT, PADDING
+from ..models.dense_prompts import LIMIT, PADDING, padding_points
 from ..models.device import autocast
 from ..models.registry import LoadedModel
 from ..prompts import Prompts, SlicePrompt
@@ -243,9 +243,7 @@ class RadSamPropagator(SliceModel):
     ) -> dict:
         """The decoder's answer for B objects from (B, 1, S/4, S/4) logits of their neighbours."""
         batch = len(dense)
-        # The mask leaves no ambiguity: enough padding that a network made for it gives one answer.
-        several = self.network.multimask_output_in_sam
-        count = self.network.multimask_max_pt_num + 1 if several else 1
+        count = padding_points(self.network)
         points = self.points(np.zeros((batch, count, 2)), [[PADDING] * count] * batch)
         features = self.features(stack, index, view, batch)
         with autocast(self.model.device):

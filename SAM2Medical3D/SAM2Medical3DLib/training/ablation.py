@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from ..errors import UserError, clear_sentence
-from .case_options import add_case_options, case_settings
+from .case_options import add_case_options, case_settings, count
 
 if TYPE_CHECKING:
     from ..evaluation.gathering import Cohort
@@ -250,8 +250,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", required=True, choices=("sam2-3dmed", "radsam"))
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--recipe", type=Path, help="instead of the method's ablation recipe")
-    parser.add_argument("--steps", type=int, help="of each run, instead of the recipe's")
-    parser.add_argument("--seeds", type=int, nargs="+", help="one run each (the recipe's)")
+    parser.add_argument("--steps", type=count, help="of each run, instead of the recipe's")
+    parser.add_argument("--seeds", type=count, nargs="+", help="one run each (the recipe's)")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, metavar="D",
                         help="slices of a clip, for sam2-3dmed (3 6 12)")  # fmt: skip
     parser.add_argument("--only", nargs="+", metavar="NAME", help="variants that begin so")
@@ -260,8 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frozen", nargs="*", metavar="PREFIX",
                         help="tensors that are not trained, instead of the recipe's")  # fmt: skip
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make clips")
-    parser.add_argument("--threads", type=int, help="torch threads (default: all cores)")
+    parser.add_argument("--workers", type=count, default=1, help="processes that make clips")
+    parser.add_argument("--threads", type=count, help="torch threads (default: all cores)")
     parser.add_argument("--precision", default="bf16", choices=("bf16", "fp16", "no"))
     parser.add_argument("--cases", nargs="+", metavar="SET", help="what to measure on: folders, "
                         "phantom:COUNT, development:FOLDER (default: the held-out cases of "

@@ -8,12 +8,19 @@ from pathlib import Path
 _CASE_STREAMS = 4  # a real volume takes up to some hundred MB, a synthetic one 11
 
 
+def count(text: str) -> int:
+    """A whole number of 0 or more, for argparse."""
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    return number
+
+
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Which cases are learned from."""
     data = parser.add_argument_group("labelled cases instead of synthetic volumes")
     data.add_argument("--data", type=Path, help="MSD, nnU-Net, AMOS22, BraTS2020, pairs or npz")
     data.add_argument("--labels", nargs="+", help="classes to learn, by name or value (all)")
-    data.add_argument("--channel", type=int, default=0, help="of cases with several modalities")
+    data.add_argument("--channel", type=count, default=0, help="of cases with several modalities")
     data.add_argument("--patient-pattern", help="regular expression on case names; its first "
                       "group is the patient, whom no split divides")  # fmt: skip
     data.add_argument("--on-bad-case", default="stop", choices=("stop", "skip"))
@@ -31,7 +38,7 @@ def case_settings(options: argparse.Namespace) -> dict:
         print(f"note: {note}")
     path = options.out / "split.json"
     if path.is_file():
-        split = read_split(path, dataset)
+        split = read_split(path, dataset, print if options.on_bad_case == "skip" else None)
     else:
         split = split_by_patient(dataset, seed=0 if options.seed is None else options.seed)
         options.out.mkdir(parents=True, exist_ok=True)
@@ -42,6 +49,7 @@ def case_settings(options: argparse.Namespace) -> dict:
             split.cases(dataset, part),
             channel=options.channel,
             skip_bad=options.on_bad_case == "skip",
+            seed=options.seed or 0,
         )
         for name, part in (("sources", "train"), ("validation_sources", "validation"))
     }

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ..errors import UserError
 from .clip_geometry import SMALLEST_AREA, field_of_view, first_slice, resample
 from .clip_intensity import vary_intensity, visible
 from .sources import Source, Sources, SyntheticSources
@@ -68,7 +69,10 @@ class ClipSampler:
             # A volume without a visible target must not end a training run.
             if cut is not None and (visible(cut.frames[0], cut.masks[0]) or 2 * attempt > ATTEMPTS):
                 return cut
-        raise RuntimeError(f"No clip of {self.length} slices fits into a volume.")
+        raise UserError(
+            f"No clip of {self.length} slices could be cut from {source.title}; leave it out, or "
+            "give the recipe's stages a smaller length."
+        )
 
     def _source(self, index: int) -> Source:
         stream, use = index % self.streams, index // self.streams
@@ -77,7 +81,8 @@ class ClipSampler:
         held = self._held.get(stream)
         if held is None or held[0] != generation:
             entropy = np.random.SeedSequence([self.seed, 0, stream, generation])
-            held = (generation, self.sources(entropy))
+            number = generation * self.streams + stream
+            held = (generation, self.sources(entropy, self.length, number))
             self._held[stream] = held
         return held[1]
 

@@ -18,7 +18,8 @@ def initialise(network: SAM2Base, recipe: Recipe) -> None:
     """Set a new network's weights as the recipe says, and freeze what it says.
 
     Raises:
-        UserError: if the model to start from has another architecture.
+        UserError: if the model to start from has another architecture, or nothing bears a name
+            that is to be frozen.
     """
     # Objects are there until learned otherwise: a slice scored as empty gets no mask gradient.
     head = network.sam_mask_decoder.pred_obj_score_head
@@ -26,6 +27,14 @@ def initialise(network: SAM2Base, recipe: Recipe) -> None:
     initial = recipe.initial
     if initial.model:
         _take(network, initial.model, initial.parts, recipe)
+    names = [name for name, _ in network.named_parameters()]
+    for prefix in initial.frozen:
+        if not any(name.startswith(prefix) for name in names):
+            known = ", ".join(sorted({f"{name.split('.')[0]}." for name in names}))
+            raise UserError(
+                f"No tensor's name begins with '{prefix}', which is to be frozen; names begin with "
+                f"{known}."
+            )
     for name, parameter in network.named_parameters():
         if initial.frozen and name.startswith(initial.frozen):
             parameter.requires_grad_(False)

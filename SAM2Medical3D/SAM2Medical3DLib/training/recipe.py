@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from ..models.architecture import Architecture, check_image_size
 from .heads import Heads
 from .losses import TERMS
 from .methods import METHODS
+from .tables import require, table
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,19 @@ class Stage:
         check_image_size(self.image_size)
         if not self.prompts:
             raise UserError(f"Stage '{self.name}' has no prompts; name at least one.")
+        odds = self.prompts.values()
+        require(
+            f"Stage '{self.name}'",
+            {
+                "steps must be at least 1": self.steps >= 1,
+                "length must be at least 1": self.length >= 1,
+                "batch must be at least 1": self.batch >= 1,
+                "rounds must be at least 1": self.rounds >= 1,
+                "corrections must be from 0 to 1": 0 <= self.corrections <= 1,
+                "the probabilities of prompts must be 0 or more and sum to 1": min(odds) >= 0
+                and math.isclose(sum(odds), 1, abs_tol=1e-6),
+            },
+        )
         if self.length == 1 and "mask" in self.prompts:
             raise UserError(f"Stage '{self.name}': a mask on a single slice teaches nothing.")
 
@@ -53,6 +68,17 @@ class Optimiser:
     weight_decay: float = 0.03
     warmup_steps: int = 200
     ema_decay: float = 0.998
+
+    def __post_init__(self) -> None:
+        require(
+            "[optimiser]",
+            {
+                "learning_rate must be 0 or more": self.learning_rate >= 0,
+                "weight_decay must be 0 or more": self.weight_decay >= 0,
+                "warmup_steps must be 0 or more": self.warmup_steps >= 0,
+                "ema_decay must be from 0 to below 1": 0 <= self.ema_decay < 1,
+            },
+        )
 
 
 @dataclass(frozen=True)
@@ -85,6 +111,16 @@ class Validation:
     clips: int = 48
     patience: int = 0
 
+    def __post_init__(self) -> None:
+        require(
+            "[validation]",
+            {
+                "every must be 0 or more": self.every >= 0,
+                "clips must be at least 1": self.clips >= 1,
+                "patience must be 0 or more": self.patience >= 0,
+            },
+        )
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -97,9 +133,9 @@ class Recipe:
 
     seed: int
     output: str
-    architecture: Architecture
-    optimiser: Optimiser
-    stages: tuple[Stage, ...]
+    architecture: Architecture = Architecture()
+    optimiser: Optimiser = Optimiser()
+    stages: tuple[Stage, ...] = ()
     method: str = "sam2"
     initial: Initial = Initial()
     validation: Validation = Validation()
@@ -108,8 +144,16 @@ class Recipe:
     atlas: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.atlas <= 1:
-            raise UserError(f"The share of the atlas must be from 0 to 1, not {self.atlas:g}.")
+        require(
+            "The recipe",
+            {
+                "atlas must be from 0 to 1": 0 <= self.atlas <= 1,
+                "seed must be 0 or more": self.seed >= 0,
+                "output must be a file's name without folder and ending": bool(self.output)
+                and Path(self.output).name == self.output,
+                "losses must be 0 or more": min(self.losses.values(), default=0) >= 0,
+            },
+        )
         if self.method not in METHODS:
             raise UserError(f"Unknown method '{self.method}'; use one of {', '.join(METHODS)}.")
         method = METHODS[self.method]
@@ -168,7 +212,8 @@ class Recipe:
         stages = []
         for stage in self.stages:
             prompts = {k: v for k, v in stage.prompts.items() if k != "noisy-mask"}
-            stages.append(replace(stage, prompts=prompts))
+            whole = sum(prompts.values())
+            stages.append(replace(stage, prompts={k: v / whole for k, v in prompts.items()}))
         return replace(self, stages=tuple(stages))
 
     @classmethod
@@ -176,25 +221,10 @@ class Recipe:
         """From a TOML file.
 
         Raises:
-            UserError: if it cannot be read or misses something.
+            UserError: if it cannot be read, misses something, or holds what means nothing.
         """
         try:
-            values = tomllib.loads(Path(path).read_text())
-            initial = values.get("initial", {})
-            for name in ("parts", "frozen"):
-                initial[name] = tuple(initial.get(name, ()))
-            return cls(
-                seed=int(values["seed"]),
-                output=str(values["output"]),
-                architecture=Architecture(**values.get("architecture", {})),
-                optimiser=Optimiser(**values.get("optimiser", {})),
-                stages=tuple(Stage(**stage) for stage in values["stages"]),
-                method=str(values.get("method", "sam2")),
-                initial=Initial(**initial),
-                validation=Validation(**values.get("validation", {})),
-                losses=values.get("losses", {}),
-                heads=Heads(**values["heads"]) if "heads" in values else None,
-                atlas=float(values.get("atlas", 0)),
-            )
-        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"The recipe '{path}' cannot be used: {error}.") from error
+            return table(cls, tomllib.loads(Path(path).read_text("utf-8")), "the recipe")
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, UserError) as error:
+            said = getattr(error, "strerror", None) or str(error).rstrip(".")
+            raise UserError(f"The recipe '{path}' cannot be used: {said}.") from error

@@ -10,11 +10,11 @@ from ..models.dense_prompts import BOX_END, BOX_START, NEGATIVE, PADDING, POSITI
 PointInputs = dict[str, torch.Tensor]
 
 
-def no_points(batch: int, device: torch.device) -> PointInputs:
-    """One padding point per sample: sam2 wants points beside a mask prompt."""
+def no_points(batch: int, device: torch.device, count: int = 1) -> PointInputs:
+    """``count`` padding points per sample: sam2 wants points beside a mask prompt."""
     return {
-        "point_coords": torch.zeros(batch, 1, 2, device=device),
-        "point_labels": torch.full((batch, 1), PADDING, dtype=torch.int32, device=device),
+        "point_coords": torch.zeros(batch, count, 2, device=device),
+        "point_labels": torch.full((batch, count), PADDING, dtype=torch.int32, device=device),
     }
 
 

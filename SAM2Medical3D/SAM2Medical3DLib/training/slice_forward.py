@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..models.dense_prompts import LIMIT, render_prompts
+from ..models.dense_prompts import LIMIT, padding_points, render_prompts
 from ..models.normalisation import normalise
 from .noisy_masks import NOISE, Noise, as_prompt, noisy_masks
 from .prediction import Plan, Prediction
@@ -53,7 +53,7 @@ class SliceForward(torch.nn.Module):
             prior = self._noisy_prior(
                 frames[rows, neighbours], masks[rows, neighbours, None], generator
             )
-            points = no_points(len(frames), frames.device)
+            points = self._mask_only(frames)
             target = masks[rows, slices, None]
         else:
             slices = torch.zeros_like(rows)
@@ -86,11 +86,15 @@ class SliceForward(torch.nn.Module):
         training = self.network.training
         self.network.eval()
         with torch.no_grad():
-            points = no_points(len(masks), masks.device)
+            points = self._mask_only(masks)
             made = self._decode(self._encode(frames), points, prior, masks, 1.0)
         self.network.train(training)
         found = (made.logits > 0).flatten(1).any(1)[:, None, None, None]
         return torch.where(found, made.logits.clamp(-LIMIT, LIMIT), prior)
+
+    def _mask_only(self, batch: torch.Tensor) -> PointInputs:
+        """What stands for points beside a mask, as at inference."""
+        return no_points(len(batch), batch.device, padding_points(self.network))
 
     def _encode(self, frames: torch.Tensor) -> tuple[list, list, list]:
         out = self.network.forward_image(normalise(frames))

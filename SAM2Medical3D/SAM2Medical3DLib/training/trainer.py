@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, default_collate
 
+from ..errors import UserError
 from ..models.architecture import build
 from ..models.checkpoint import save_weights
 from .clips import ClipSampler, ClipStream
@@ -32,6 +35,7 @@ from .validation import validation_dice
 LOG_EVERY = 50  # steps
 Precision = Literal["bf16", "fp16", "no"]
 _VALIDATION_SEED = 104_729
+_VALIDATION_STREAMS = 4
 
 
 class Trainer:
@@ -52,6 +56,10 @@ class Trainer:
         streams: volumes in use at a time; clips of a step come from different ones.
         clips_per_volume: clips cut from a volume before another takes its place.
         checkpoint_seconds: time between checkpoints.
+
+    Raises:
+        UserError: for a batch that cannot be divided, a folder that cannot be used, or one that
+            holds a run begun with other settings.
     """
 
     def __init__(
@@ -82,12 +90,19 @@ class Trainer:
             kwargs_handlers=[unused],
         )
         self.device = self.accelerator.device
+        _check_division(recipe, accumulate, self.accelerator.num_processes)
         self.sources = sources or SyntheticSources.of(recipe.atlas)
         self.validation_sources = validation_sources or self.sources
         self.workers, self.accumulate = workers, accumulate
         self.streams, self.clips_per_volume = streams, clips_per_volume
         self.checkpoint_seconds = checkpoint_seconds
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._settings = _flat({"recipe": asdict(recipe), "accumulate": accumulate})
+        self._settings["labelled cases"] = bool(self.sources.names)
+        self._interrupted = False
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
         torch.manual_seed(recipe.seed)
         self.network = build(recipe.architecture)
         initialise(self.network, recipe)
@@ -110,17 +125,39 @@ class Trainer:
     def stopped_early(self) -> bool:
         """Whether the validation Dice has not risen for as long as the recipe waits."""
         v = self.recipe.validation
-        return bool(v.every and v.patience) and (
+        return self._keeps_best and (
             self.step - self.best_step >= v.every * v.patience and self.best_step > 0
         )
 
     def run(self, until: int | None = None) -> None:
         """Train to the end of the recipe, or to step ``until``."""
         end = self.recipe.steps if until is None else min(until, self.recipe.steps)
-        while self.step < end and not self.stopped_early:
+        while self.step < end and not self.stopped_early and not self._interrupted:
             stage, within = self.recipe.stage_at(self.step)
             self._run_stage(stage, within, end)
         self._checkpoint()
+        if self._keeps_best and self.step == self.recipe.steps and not self.best_step:
+            # Too short for a validation: there is no better one than the last.
+            self.export(self._weights)
+
+    def interrupt(self) -> None:
+        """End the run after the step that is under way, with a checkpoint; may be called from a
+        signal handler."""
+        self._interrupted = True
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run was ended by :meth:`interrupt`."""
+        return self._interrupted
+
+    @property
+    def _keeps_best(self) -> bool:
+        v = self.recipe.validation
+        return bool(v.every and v.patience)
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / f"{self.recipe.output}.safetensors"
 
     def _run_stage(self, stage: Stage, within: int, end: int) -> None:
         for network in (self.network, self.average.module):
@@ -131,7 +168,7 @@ class Trainer:
         before = self.seconds
         recent: dict[str, float] = {}
         every = self.recipe.validation.every
-        while self.step < last and not self.stopped_early:
+        while self.step < last and not self.stopped_early and not self._interrupted:
             for name, value in self._one_step(stage, clips).items():
                 recent[name] = recent.get(name, value) * 0.98 + 0.02 * value
             now = time.monotonic()
@@ -156,7 +193,7 @@ class Trainer:
             group["lr"] = self._learning_rate()
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        share = max(1, stage.batch // (processes * self.accumulate))
+        share = stage.batch // (processes * self.accumulate)
         sums: dict[str, float] = {}
         # On a CPU the fused attention's backward pass is slower than plain products.
         kernels = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
@@ -189,25 +226,31 @@ class Trainer:
         return sums
 
     def _validate(self, stage: Stage) -> None:
+        from accelerate.utils import broadcast_object_list
+
         v = self.recipe.validation
         seed = self.recipe.seed + _VALIDATION_SEED
+        # So that every case has its turn, whatever their number.
+        cases = max(1, len(self.validation_sources.names))
+        per_volume = max(1, v.clips // cases)
         sampler = ClipSampler(
-            seed, stage.length, stage.image_size,
-            sources=self.validation_sources, streams=4, clips_per_volume=v.clips,
+            seed, stage.length, stage.image_size, sources=self.validation_sources,
+            streams=_VALIDATION_STREAMS, clips_per_volume=per_volume,
         )  # fmt: skip
         self.average.module.eval()
         found = validation_dice(self.averaged, sampler, stage.prompts, v.clips, self.device)
-        mean = sum(found.values()) / len(found)
+        # The first process's figure for all, so that all stop at the same step.
+        mean = broadcast_object_list([sum(found.values()) / len(found)])[0]
         row = {f"validation dice {kind}": value for kind, value in found.items()}
         if mean > self.best_dice:
             self.best_dice, self.best_step = mean, self.step
             if v.patience:
-                self.export(self.folder / f"{self.recipe.output}.safetensors")
+                self.export(self._weights)
         self._log(stage.name, row | {"validation dice": mean})
 
     def _learning_rate(self) -> float:
         o = self.recipe.optimiser
-        warm = min(1.0, (self.step + 1) / o.warmup_steps)
+        warm = min(1.0, (self.step + 1) / max(1, o.warmup_steps))
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.recipe.steps))
         return o.learning_rate * warm * (0.02 + 0.98 * cosine)
 
@@ -237,7 +280,10 @@ class Trainer:
             clips_per_volume=self.clips_per_volume,
         )
         stream = ClipStream(sampler, within * stage.batch + rank, every=processes)
-        return iter(DataLoader(stream, batch_size=None, num_workers=self.workers))
+        loader = DataLoader(
+            stream, batch_size=None, num_workers=self.workers, worker_init_fn=_leave_interrupts
+        )
+        return iter(loader)
 
     def _open_board(self):  # noqa: ANN202 - the class belongs to an optional package
         if not self.accelerator.is_main_process:
@@ -271,12 +317,13 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "best": (self.best_dice, self.best_step),
+            "settings": json.dumps(self._settings),
         }
         partial = self.folder / "last.partial"
         torch.save(state, partial)
         partial.replace(self.folder / "last.pt")
-        if not (self.recipe.validation.every and self.recipe.validation.patience):
-            self.export(self.folder / f"{self.recipe.output}.safetensors")
+        if not self._keeps_best:
+            self.export(self._weights)
 
     def export(self, path: Path) -> None:
         """Write the averaged weights with their architecture as safetensors in half precision."""
@@ -295,7 +342,24 @@ class Trainer:
         path = self.folder / "last.pt"
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            begun = json.loads(state["settings"])
+        except Exception as error:  # torch names no common class for what a damaged file raises
+            raise UserError(
+                f"The checkpoint '{path}' is damaged, or of another version or program; give "
+                "another folder with --out."
+            ) from error
+        changed = [
+            f"{name} was {begun.get(name)!r} and is now {self._settings.get(name)!r}"
+            for name in sorted(begun.keys() | self._settings.keys())
+            if begun.get(name) != self._settings.get(name)
+        ]
+        if changed:
+            raise UserError(
+                f"The run in '{self.folder}' was begun with other settings: {'; '.join(changed)}. "
+                "Give the same ones to go on, or another folder with --out."
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for name, part in self.extra.items():
@@ -305,6 +369,37 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_dice, self.best_step = state["best"]
+
+
+def _check_division(recipe: Recipe, accumulate: int, processes: int) -> None:
+    """Resumed and uninterrupted runs see the same clips only where every step takes whole parts."""
+    if accumulate < 1:
+        raise UserError(f"A batch cannot be split into {accumulate} parts; give 1 or more.")
+    for stage in recipe.stages:
+        if stage.batch % (accumulate * processes):
+            raise UserError(
+                f"Stage '{stage.name}': a batch of {stage.batch} cannot be divided among "
+                f"{processes} processes in {accumulate} parts each; choose another batch in the "
+                "recipe or another --accumulate."
+            )
+
+
+def _flat(values: Mapping, prefix: str = "") -> dict[str, object]:
+    """Nested settings as dotted names with values that JSON gives back unchanged."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple | list) and value and isinstance(value[0], Mapping):
+            found |= _flat({str(n): v for n, v in enumerate(value, start=1)}, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C is the training process's: it ends the workers once its step is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def draw_plan(stage: Stage, generator: torch.Generator) -> Plan:
