@@ -213,6 +213,22 @@ def test_a_case_too_thin_for_a_clip_is_named_or_skipped(
     assert capsys.readouterr().out.count(str(thin)) == 1
 
 
+def test_labels_on_another_grid_are_told_before_the_first_step(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = balls(tmp_path / "Task99_Balls", 6)
+    assert run(recipe, tmp_path / "run", "--data", str(data), "--until", "0") == 0
+    held_out = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]["validation"][0]
+    bad = data / "labelsTr" / f"{held_out}.nii.gz"
+    image = sitk.ReadImage(str(bad))
+    image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))  # the same header text, but for the axes
+    sitk.WriteImage(image, str(bad))
+    assert run(recipe, tmp_path / "run", "--data", str(data)) == 2
+    error = capsys.readouterr().err
+    assert str(bad) in error
+    assert re.search(r"axes -1 0 0, .* against .*axes 1 0 0, ", error)
+
+
 def test_a_case_taken_away_after_the_split(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..volume import Volume
-from .reading import read_case, values_in
+from .reading import check_headers, read_case, values_in
 
 
 class CaseError(UserError):
@@ -79,7 +79,6 @@ class CaseFiles:
             raise CaseError(
                 f"Case {self.name} ({self.images[0]}) is unlabelled; add its labels or take it out."
             )
-        path = self.images[channel]
         try:
             volume, labels = read_case(self.images, channel, self.labels)
             if labels is None:
@@ -87,10 +86,25 @@ class CaseFiles:
                 return LoadedCase(self.name, self.patient, volume, empty, labelled=False)
             self._check_values(labels)
         except (UserError, OSError) as error:
-            named = any(str(known) in str(error) for known in (path, self.labels))
-            place = "" if named else f" ({path})"
-            raise CaseError(f"Case {self.name}{place}: {error}") from error
+            raise self._named(error, channel) from error
         return LoadedCase(self.name, self.patient, volume, labels)
+
+    def check(self, channel: int = 0) -> None:
+        """What the headers tell, in milliseconds: whether image and labels share a grid.
+
+        Raises:
+            CaseError: if they do not.
+        """
+        try:
+            check_headers(self.images, channel, self.labels)
+        except (UserError, OSError) as error:
+            raise self._named(error, channel) from error
+
+    def _named(self, error: Exception, channel: int) -> CaseError:
+        path = self.images[channel]
+        named = any(str(known) in str(error) for known in (path, self.labels))
+        place = "" if named else f" ({path})"
+        return CaseError(f"Case {self.name}{place}: {error}")
 
     def _check_values(self, labels: np.ndarray) -> None:
         values = values_in(labels)

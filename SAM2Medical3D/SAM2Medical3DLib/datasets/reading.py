@@ -98,13 +98,34 @@ def _read_labels(path: Path, grid: Grid) -> np.ndarray:
 
     A ``.seg.nrrd`` may cover a part of it: 3D Slicer crops segmentations to their segments.
     """
-    own = _grid_in_header(path)
-    if own is not None and not has_suffix(path, ".seg.nrrd") and not _coincide(own, grid):
-        raise UserError(
-            f"{path}: image and labels are on different grids ({_describe(grid)} against "
-            f"{_describe(own)}); resample the labels onto the image."
-        )
+    _check_grid(path, grid)
     return _checked(read_labelmap(path, grid), path)
+
+
+def check_headers(images: tuple[Path, ...], channel: int, labels: Path | None) -> None:
+    """Compare the grids of image and labels without reading a voxel, where headers tell them.
+
+    Raises:
+        UserError: if they differ.
+    """
+    path = images[channel]
+    # Of DICOM folders, 4D files and .npz only reading tells.
+    if labels is None or labels == path or images.count(path) > 1 or not path.is_file():
+        return
+    if (grid := _grid_in_header(path)) is not None:
+        _check_grid(labels, grid)
+
+
+def _check_grid(labels: Path, grid: Grid) -> None:
+    own = _grid_in_header(labels)
+    if own is not None and not has_suffix(labels, ".seg.nrrd") and not _coincide(own, grid):
+        ours, theirs = _describe(grid), _describe(own)
+        if ours == theirs:
+            ours, theirs = f"{ours}, axes {_axes(grid)}", f"{theirs}, axes {_axes(own)}"
+        raise UserError(
+            f"{labels}: image and labels are on different grids ({ours} against {theirs}); "
+            "resample the labels onto the image."
+        )
 
 
 def _grid_in_header(path: Path) -> Grid | None:
@@ -145,6 +166,10 @@ def _checked(array: np.ndarray, path: Path) -> np.ndarray:
 def _describe(grid: Grid) -> str:
     lps = np.diag([-1.0, -1.0, 1.0]) @ grid.ijk_to_ras[:3, 3]
     size, spacing = "x".join(map(str, grid.size)), "x".join(f"{s:.4g}" for s in grid.spacing)
-    axes = grid.ijk_to_ras[:3, :3] / grid.spacing
-    turned = ", ".join(" ".join(f"{x:.3g}" for x in axes[:, n] + 0.0) for n in range(3))
-    return f"{size} of {spacing} mm at {', '.join(f'{x:.4g}' for x in lps)}, axes {turned} (RAS)"
+    return f"{size} of {spacing} mm at {', '.join(f'{x:.4g}' for x in lps)}"
+
+
+def _axes(grid: Grid) -> str:
+    """Directions of I, J and K in RAS."""
+    columns = (grid.ijk_to_ras[:3, :3] / grid.spacing).T + 0.0
+    return ", ".join(" ".join(f"{x:.3g}" for x in column) for column in columns)

@@ -43,6 +43,11 @@ def case_settings(options: argparse.Namespace) -> dict:
         split = split_by_patient(dataset, seed=0 if options.seed is None else options.seed)
         options.out.mkdir(parents=True, exist_ok=True)
         write_split(path, split)
+    if options.on_bad_case == "stop":
+        # Now rather than after hours, when a case has its turn.
+        for part in split.parts:
+            for case in split.cases(dataset, part):
+                case.check(min(options.channel, len(case.images) - 1))
     sources = {
         name: CaseSources.of(
             dataset,
