@@ -76,7 +76,8 @@ def test_labels_on_another_grid_are_refused(tmp_path: Path, other: str) -> None:
     size = "x".join(map(str, grid.size))
     assert re.fullmatch(
         rf"Case a: {labels}: image and labels are on different grids \(5x6x4 of 0.8x0.9x3 mm at "
-        rf"\S+, \S+, [^ ,]+(, axes [-0-9., ]+)? against {size} of \S+ mm at .*\); resample the labels onto the image\.",
+        rf"\S+, \S+, [^ ,]+(, axes [-0-9., ]+)? against {size} of \S+ mm at .*\); "
+        r"resample the labels onto the image\.",
         str(caught.value),
     )
 
