@@ -3,13 +3,13 @@
     Slicer --no-splash --ignore-slicerrc --additional-module-paths SAM2Medical3D \
         --python-script docs/guide_pictures.py docs/images
 
-The Slicer needs what the module's first use installs (``sam2``, PyTorch); without it one picture
-alone is taken, that of what is asked then. Leave the mouse alone meanwhile: the screen is grabbed.
+The Slicer needs what the module's first use installs (PyTorch, ``sam2``). The screen is grabbed:
+leave the mouse alone meanwhile. ``panel-consent.png`` shows what a Slicer without these asks; it is
+grabbed by hand.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 import traceback
@@ -129,7 +129,7 @@ class Guide:
 
 
 def take(guide: Guide) -> None:
-    """All pictures but that of the first use, in the order of the guide."""
+    """The pictures, in the order of the guide."""
     ui, layout = guide.ui, slicer.app.layoutManager()
     red = layout.sliceWidget("Red")
     guide.save("open")
@@ -217,20 +217,6 @@ def take(guide: Guide) -> None:
     guide.save("two")
 
 
-def take_first_use(guide: Guide) -> None:
-    """What is asked before anything is installed; it is declined."""
-    guide.ui.noticeButton.click()
-
-    def decline() -> None:
-        dialog = slicer.app.activeModalWidget()
-        guide.save("consent", dialog)
-        dialog.reject()
-
-    qt.QTimer.singleShot(2000, decline)
-    guide.ui.boxButton.click()
-    pause(3)
-
-
 def pause(seconds: float) -> None:
     """Run the application's event loop for so long."""
     end = time.monotonic() + seconds
@@ -277,9 +263,7 @@ def _worst(found: np.ndarray, truth: np.ndarray, middle: int, reach: int = 14) -
 def main() -> int:
     try:
         folder = Path(sys.argv[-1]) if len(sys.argv) > 1 else Path("docs/images")
-        guide = Guide(folder)
-        installed = all(importlib.util.find_spec(name) for name in ("torch", "sam2"))
-        take(guide) if installed else take_first_use(guide)
+        take(Guide(folder))
     except BaseException:
         traceback.print_exc()
         return 1
