@@ -126,7 +126,7 @@ class Trainer:
         """Whether the validation Dice has not risen for as long as the recipe waits."""
         v = self.recipe.validation
         return self._keeps_best and (
-            self.step - self.best_step >= v.every * v.patience and self.best_step > 0
+            self.step - self.best_step >= v.every * v.patience and self.best_dice >= 0
         )
 
     def run(self, until: int | None = None) -> None:
@@ -134,10 +134,13 @@ class Trainer:
         end = self.recipe.steps if until is None else min(until, self.recipe.steps)
         while self.step < end and not self.stopped_early and not self._interrupted:
             stage, within = self.recipe.stage_at(self.step)
+            if not within:
+                # A stage has validation clips of its own: their Dice compares with no other's.
+                self.best_dice, self.best_step = -1.0, self.step
             self._run_stage(stage, within, end)
         self._checkpoint()
-        if self._keeps_best and self.step == self.recipe.steps and not self.best_step:
-            # Too short for a validation: there is no better one than the last.
+        if self._keeps_best and self.step == self.recipe.steps and self.best_dice < 0:
+            # Too short for a validation: there are no better weights than the last.
             self.export(self._weights)
 
     def interrupt(self) -> None:
