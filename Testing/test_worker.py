@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -165,3 +166,16 @@ def test_a_lazy_propagator_loads_once_and_again_after_a_failure() -> None:
     assert not lazy.is_loaded
     assert [lazy.predict_slice(None, None, 0) for _ in range(3)] == ["found"] * 3
     assert len(loads) == 2
+
+
+def test_the_thread_is_let_run_only_while_there_is_work(worker: Worker) -> None:
+    begun = time.perf_counter()
+    worker.give_way(5)
+    assert time.perf_counter() - begun < 1  # nothing to wait for
+    go = threading.Event()
+    worker.submit(lambda _: go.wait(10))
+    begun = time.perf_counter()
+    worker.give_way(0.05)
+    assert time.perf_counter() - begun >= 0.05
+    go.set()
+    worker.wait(10)

@@ -28,6 +28,8 @@ from .weights import (
 
 _OTHER = "\n"  # data of the entry that asks for a file
 
+_PAUSE_S = 0.02
+
 
 class ModelsSection:
     """The model's row, and the list of what is kept on this computer.
@@ -45,10 +47,11 @@ class ModelsSection:
         self._ui, self._logic, self._requirements, self._say = ui, logic, requirements, say
         self._parameters = None
         self._download: Download | None = None
+        self._told = ""
         self._rows: list[ModelRow] = []
         self.ready = False
         self._timer = qt.QTimer(ui.modelComboBox)
-        self._timer.setInterval(200)
+        self._timer.setInterval(2)
         self._timer.connect("timeout()", self._watch_download)
         ui.modelComboBox.connect("activated(int)", self._on_chosen)
         ui.downloadButton.connect("clicked()", self._on_download)
@@ -206,13 +209,13 @@ class ModelsSection:
         if download is None:
             self._timer.stop()
             return
-        done, total = download.progress
-        if not download.is_finished:
-            self._say(
-                _("Downloading: {done} of {total}").format(
-                    done=megabytes(done), total=megabytes(total)
-                )
-            )
+        # The event loop keeps Python's interpreter: the download goes on while this waits.
+        if not download.wait(_PAUSE_S):
+            done, total = map(megabytes, download.progress)
+            told = _("Downloading: {done} of {total}").format(done=done, total=total)
+            if told != self._told:
+                self._told = told
+                self._say(told)
             return
         self._timer.stop()
         self._download = None

@@ -26,7 +26,7 @@ from .shortcuts import Shortcuts
 from .status import StatusLine
 from .strip import ConfidenceStrip
 
-_TICK_MS = 30
+_TICK_MS = 2  # the worker's thread runs in our pauses only: see Worker.give_way
 _REFRESH_S = 0.2  # between two looks at a run under way
 _MODIFIED = vtk.vtkCommand.ModifiedEvent
 
@@ -361,6 +361,7 @@ class Panel:
             self._show_status()
         if not busy and not self._stale:
             self.timer.stop()
+        self.logic.worker.give_way()
 
     def _say(self, text: str) -> None:
         self._forget_messages()

@@ -95,6 +95,15 @@ class Worker:
                 break
         return self.busy
 
+    def give_way(self, seconds: float = 0.02) -> None:
+        """Let the thread run for so long, if there is anything to do.
+
+        For applications whose main thread keeps Python's interpreter lock while its event loop
+        waits or draws, as 3D Slicer's does: there a thread stands still but for such pauses.
+        """
+        if self.busy and self._outbox.empty():
+            time.sleep(seconds)
+
     def wait(self, timeout: float = 600.0) -> None:
         """Deliver until there is no more to come, as a script without an event loop does."""
         until = time.monotonic() + timeout
