@@ -9,9 +9,8 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +28,7 @@ from .losses import prediction_losses
 from .methods import METHODS
 from .prediction import Plan
 from .recipe import Recipe, Stage
+from .run_settings import check_division, check_unchanged, settings_of
 from .sources import Sources, SyntheticSources
 from .validation import validation_dice
 
@@ -90,15 +90,14 @@ class Trainer:
             kwargs_handlers=[unused],
         )
         self.device = self.accelerator.device
-        _check_division(recipe, accumulate, self.accelerator.num_processes)
+        check_division(recipe, accumulate, self.accelerator.num_processes)
         self.sources = sources or SyntheticSources.of(recipe.atlas)
         self.validation_sources = validation_sources or self.sources
         self.workers, self.accumulate = workers, accumulate
         self.streams, self.clips_per_volume = streams, clips_per_volume
         self.checkpoint_seconds = checkpoint_seconds
-        self._settings = _flat({"recipe": asdict(recipe), "accumulate": accumulate})
-        self._settings["labelled cases"] = bool(self.sources.names)
-        self._interrupted = False
+        self._settings = settings_of(recipe, accumulate, bool(self.sources.names))
+        self.interrupted = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -132,7 +131,7 @@ class Trainer:
     def run(self, until: int | None = None) -> None:
         """Train to the end of the recipe, or to step ``until``."""
         end = self.recipe.steps if until is None else min(until, self.recipe.steps)
-        while self.step < end and not self.stopped_early and not self._interrupted:
+        while self.step < end and not self.stopped_early and not self.interrupted:
             stage, within = self.recipe.stage_at(self.step)
             if not within:
                 # A stage has validation clips of its own: their Dice compares with no other's.
@@ -146,12 +145,7 @@ class Trainer:
     def interrupt(self) -> None:
         """End the run after the step that is under way, with a checkpoint; may be called from a
         signal handler."""
-        self._interrupted = True
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a run was ended by :meth:`interrupt`."""
-        return self._interrupted
+        self.interrupted = True
 
     @property
     def _keeps_best(self) -> bool:
@@ -171,7 +165,7 @@ class Trainer:
         before = self.seconds
         recent: dict[str, float] = {}
         every = self.recipe.validation.every
-        while self.step < last and not self.stopped_early and not self._interrupted:
+        while self.step < last and not self.stopped_early and not self.interrupted:
             for name, value in self._one_step(stage, clips).items():
                 recent[name] = recent.get(name, value) * 0.98 + 0.02 * value
             now = time.monotonic()
@@ -353,16 +347,7 @@ class Trainer:
                 f"The checkpoint '{path}' is damaged, or of another version or program; give "
                 "another folder with --out."
             ) from error
-        changed = [
-            f"{name} was {begun.get(name)!r} and is now {self._settings.get(name)!r}"
-            for name in sorted(begun.keys() | self._settings.keys())
-            if begun.get(name) != self._settings.get(name)
-        ]
-        if changed:
-            raise UserError(
-                f"The run in '{self.folder}' was begun with other settings: {'; '.join(changed)}. "
-                "Give the same ones to go on, or another folder with --out."
-            )
+        check_unchanged(begun, self._settings, self.folder)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for name, part in self.extra.items():
@@ -372,32 +357,6 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_dice, self.best_step = state["best"]
-
-
-def _check_division(recipe: Recipe, accumulate: int, processes: int) -> None:
-    """Resumed and uninterrupted runs see the same clips only where every step takes whole parts."""
-    if accumulate < 1:
-        raise UserError(f"A batch cannot be split into {accumulate} parts; give 1 or more.")
-    for stage in recipe.stages:
-        if stage.batch % (accumulate * processes):
-            raise UserError(
-                f"Stage '{stage.name}': a batch of {stage.batch} cannot be divided among "
-                f"{processes} processes in {accumulate} parts each; choose another batch in the "
-                "recipe or another --accumulate."
-            )
-
-
-def _flat(values: Mapping, prefix: str = "") -> dict[str, object]:
-    """Nested settings as dotted names with values that JSON gives back unchanged."""
-    found: dict[str, object] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, tuple | list) and value and isinstance(value[0], Mapping):
-            found |= _flat({str(n): v for n, v in enumerate(value, start=1)}, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return found
 
 
 def _leave_interrupts(worker: int) -> None:
